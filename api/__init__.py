@@ -1,0 +1,1 @@
+"""The HTTP service: routes, authentication, streams, and the built web UI."""

@@ -1,0 +1,1 @@
+"""The `laser` command, the Python client and the local stack."""

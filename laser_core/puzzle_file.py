@@ -1,0 +1,1 @@
+"""Torch-free reading of puzzle files; see parse_csv."""

@@ -1,0 +1,1 @@
+"""The database: tables, migrations, run states and every SQL statement."""

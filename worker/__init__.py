@@ -1,0 +1,1 @@
+"""The GPU workers: claim a run, supervise its training process, bring its events home."""
