@@ -1,0 +1,83 @@
+"""Connecting, transactions and migrations: ``connect``, ``read``, ``write``, ``migrate``."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from store import dialect
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+def connect(url: str) -> sa.Engine:
+    """An engine for ``sqlite:///…`` or ``postgresql://…``; a SQLite file's folder is made if missing.
+
+    Raises ValueError for another kind of database, or a SQLite file on a network file system.
+    """
+    parsed = sa.make_url(url)
+    backend = parsed.get_backend_name()
+    if backend == "sqlite":
+        return dialect.sqlite_engine(parsed)
+    if backend == "postgresql":
+        return sa.create_engine(
+            parsed.set(drivername="postgresql+psycopg"), pool_size=10, max_overflow=20, pool_pre_ping=True
+        )
+    raise ValueError(f"LASER_DATABASE_URL: expected sqlite:/// or postgresql://, got {backend}://")
+
+
+@contextlib.contextmanager
+def read(engine: sa.Engine) -> Iterator[sa.Connection]:
+    """A transaction that only reads: on SQLite one snapshot, without the write lock."""
+    with engine.connect() as connection, connection.begin():
+        yield connection
+
+
+@contextlib.contextmanager
+def write(engine: sa.Engine) -> Iterator[sa.Connection]:
+    """A transaction that writes. On SQLite it takes the write lock at once and in turn with this process's other threads:
+    polling for the file lock instead starves some of them."""
+    lock: threading.Lock | None = engine.get_execution_options().get("write_lock")
+    with (
+        lock or contextlib.nullcontext(),
+        engine.connect().execution_options(writes=True) as connection,
+        connection.begin(),
+    ):
+        yield connection
+
+
+def migrate(engine: sa.Engine) -> None:
+    """Brings the schema to the newest version; safe when several processes start at once.
+
+    Raises RuntimeError when the database is of a newer version than this code.
+    """
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    script = ScriptDirectory.from_config(config)
+    with read(engine) as connection:
+        current = MigrationContext.configure(connection).get_current_revision()
+    if current == script.get_current_head():
+        return
+    known = {revision.revision for revision in script.walk_revisions()}
+    if current is not None and current not in known:
+        raise RuntimeError(f"the database has schema {current}, newer than this version knows: upgrade laser-lab")
+    with write(engine) as connection:
+        dialect.lock_schema(connection)
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+
+def version(engine: sa.Engine) -> str | None:
+    """Schema revision of the database; None when it is empty."""
+    with read(engine) as connection:
+        found: Any = MigrationContext.configure(connection).get_current_revision()
+        return None if found is None else str(found)

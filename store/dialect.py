@@ -1,0 +1,98 @@
+"""The SQL that SQLite and PostgreSQL don't share."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+BUSY_TIMEOUT_MS = 30_000
+SCHEMA_LOCK = 0x1A5E12AB  # any number, the same in every process
+NETWORK_FILE_SYSTEMS = {
+    "nfs",
+    "nfs4",
+    "cifs",
+    "smb3",
+    "smbfs",
+    "9p",
+    "afs",
+    "ceph",
+    "glusterfs",
+    "fuse.sshfs",
+    "lustre",
+}
+
+
+def insert(connection: sa.Connection, table: sa.Table) -> postgresql.Insert | sqlite.Insert:
+    """An INSERT that knows ``on_conflict_do_nothing`` and ``on_conflict_do_update`` (written alike in both)."""
+    if connection.dialect.name == "postgresql":
+        return postgresql.insert(table)
+    return sqlite.insert(table)
+
+
+def lock_schema(connection: sa.Connection) -> None:
+    """Keeps other migrations out until the transaction ends. SQLite's write lock does so already."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(SCHEMA_LOCK)))
+
+
+def sqlite_engine(url: sa.URL) -> sa.Engine:
+    """SQLite in WAL with full durability.
+
+    pysqlite3 brings SQLite 3.53: versions before 3.51.3 can corrupt a WAL when several connections write and checkpoint
+    at once. Writers begin IMMEDIATE, as a transaction that starts by reading can't wait for the lock later.
+    """
+    if url.database and url.database != ":memory:":
+        _prepare_folder(Path(url.database))
+    engine = sa.create_engine(
+        url,
+        module=_sqlite_module(),
+        pool_size=10,
+        max_overflow=40,
+        execution_options={"write_lock": threading.Lock()},
+    )
+
+    @sa.event.listens_for(engine, "connect")
+    def _configure(dbapi_connection: Any, record: Any) -> None:
+        dbapi_connection.isolation_level = None  # the driver must not begin transactions on its own
+        for pragma in (f"busy_timeout={BUSY_TIMEOUT_MS}", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+            dbapi_connection.execute(f"PRAGMA {pragma}")
+
+    @sa.event.listens_for(engine, "begin")
+    def _begin(connection: sa.Connection) -> None:
+        writes = connection.get_execution_options().get("writes")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine
+
+
+def _sqlite_module() -> Any:
+    try:
+        import pysqlite3.dbapi2 as module
+    except ImportError:  # not Linux: the system's own
+        import sqlite3 as module
+    return module
+
+
+def _prepare_folder(file: Path) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    kind = _file_system(file.parent)
+    if kind in NETWORK_FILE_SYSTEMS:
+        raise ValueError(
+            f"LASER_DATABASE_URL: {file} is on a network file system ({kind}), where SQLite can lose data; "
+            "move LASER_HOME to a local disk or use PostgreSQL"
+        )
+
+
+def _file_system(folder: Path) -> str:
+    """Type of the file system that holds ``folder``; empty where /proc doesn't tell."""
+    try:
+        lines = Path("/proc/self/mounts").read_text().splitlines()
+    except OSError:
+        return ""
+    mounts = {fields[1]: fields[2] for fields in map(str.split, lines)}
+    resolved = folder.resolve()
+    return next((mounts[str(place)] for place in (resolved, *resolved.parents) if str(place) in mounts), "")

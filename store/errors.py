@@ -1,0 +1,36 @@
+"""What the store refuses, as one tree; the API maps each leaf to one HTTP status, the worker acts on Superseded.
+
+StoreError
+├── NotFound      no such run, dataset, artifact …
+├── Conflict      the thing's present state doesn't allow it
+├── Superseded    the writer's epoch is no longer the run's: stop quietly
+└── Refused       the request can't be carried out; ``problems`` names every field
+"""
+
+from __future__ import annotations
+
+from laser_core.schema import Problem
+
+
+class StoreError(Exception):
+    """Base of every expected error of the store; its text is meant for people."""
+
+
+class NotFound(StoreError):
+    """No such thing."""
+
+
+class Conflict(StoreError):
+    """The thing's present state doesn't allow it."""
+
+
+class Superseded(StoreError):
+    """A write under an epoch that is no longer the run's, or after the run left the worker's hands."""
+
+
+class Refused(StoreError):
+    """A request that names things that aren't there or don't fit."""
+
+    def __init__(self, *problems: Problem) -> None:
+        self.problems = problems
+        super().__init__("; ".join(f"{p.field}: {p.message}" for p in problems))

@@ -1,0 +1,258 @@
+"""Runs: create, read, list, cancel, delete."""
+
+from __future__ import annotations
+
+import base64
+import secrets
+import time
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+import sqlalchemy as sa
+
+from laser_core.config import SCHEMA_VERSION, EvalConfig, RunConfig, SudokuTask, TrainConfig, config_hash, input_names
+from laser_core.schema import Problem, to_json
+from store.database import read, write
+from store.dialect import insert
+from store.errors import Conflict, NotFound, Refused
+from store.states import FINAL, State, move
+from store.tables import datasets, events, run_datasets, run_tags, runs, series
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run as it stands. Times are seconds since 1970; ``latest`` holds the newest value of every metric (NaN as nan)."""
+
+    id: str
+    number: int
+    name: str
+    kind: str
+    tags: tuple[str, ...]
+    owner: str
+    state: State
+    reason: str
+    config: dict[str, Any]
+    config_hash: str
+    schema_version: int
+    epoch: int
+    attempt: int  # how often a worker took it; equals the epoch
+    store_kind: str  # empty for eval
+    seed: int
+    step: int
+    steps: int
+    step_time_s: float | None
+    checkpoint: str | None  # folder name of the newest
+    checkpoint_step: int | None
+    worker_id: str | None
+    created_at: float
+    started_at: float | None
+    finished_at: float | None
+    updated_at: float
+    last_seq: int  # of its newest event
+    result: dict[str, Any] | None  # {"values": …, "weights_sha256": …, "notes": …}
+    latest: dict[str, float]
+
+
+def create_run(
+    engine: sa.Engine,
+    config: RunConfig,
+    owner_id: str,
+    idempotency_key: str | None = None,
+    *,
+    now: float | None = None,
+) -> tuple[Run, bool]:
+    """Queues a run, in one transaction: (the run, whether it was created).
+
+    The same owner's same key and configuration give the run of the first call, created False. Raises Conflict for the
+    same key with another configuration, Refused when a dataset or the checkpoint's run isn't there.
+    """
+    now = time.time() if now is None else now
+    with write(engine) as connection:
+        source = _source(connection, config)
+        inputs = _inputs(connection, config, source)
+        values = _row_values(config, source, now) | {"owner_id": owner_id, "idempotency_key": idempotency_key}
+        row = connection.execute(
+            insert(connection, runs).values(values).on_conflict_do_nothing().returning(runs.c.number)
+        ).one_or_none()
+        if row is None:
+            return _earlier(connection, config, owner_id, idempotency_key), False
+        if config.tags:
+            tags = [{"run": row.number, "tag": tag} for tag in dict.fromkeys(config.tags)]
+            connection.execute(sa.insert(run_tags), tags)
+        if inputs:
+            connection.execute(sa.insert(run_datasets), [{"run": row.number, **i} for i in inputs])
+        data = {"state": "queued", "from": "", "reason": ""}
+        connection.execute(sa.insert(events).values(run=row.number, seq=1, time=now, kind="state", epoch=0, data=data))
+        return load(connection, [row.number])[0], True
+
+
+def get_run(engine: sa.Engine, run_id: str) -> Run:
+    """Raises NotFound."""
+    with read(engine) as connection:
+        return load(connection, [number_of(connection, run_id)])[0]
+
+
+def request_cancel(engine: sa.Engine, run_id: str, reason: str = "cancelled by its owner") -> Run:
+    """Cancels at once what no worker holds; otherwise asks the worker with its next beat. Asking again changes nothing.
+
+    Raises NotFound, and Conflict for a run that has succeeded or failed.
+    """
+    now = time.time()
+    with write(engine) as connection:
+        row = lock(connection, run_id)
+        state = State(row.state)
+        if state in FINAL - {State.cancelled}:
+            raise Conflict(f"run {run_id} has {state} already; only a run that hasn't ended can be cancelled")
+        if state not in (State.cancelling, State.cancelled):
+            held = state not in (State.queued, State.paused)
+            target = State.cancelling if held else State.cancelled
+            move(connection, row.number, row.epoch, state, target, reason, now)
+        return load(connection, [row.number])[0]
+
+
+def delete_run(engine: sa.Engine, run_id: str) -> list[PurePosixPath]:
+    """Deletes a run that has ended, with all its rows: the folders under ``artifacts_dir`` for the caller to delete.
+
+    Raises NotFound, and Conflict for a run that hasn't ended or whose checkpoint a waiting or running eval needs.
+    """
+    with write(engine) as connection:
+        row = lock(connection, run_id)
+        if State(row.state) not in FINAL:
+            raise Conflict(f"run {run_id} is {row.state}; cancel it first, then delete it")
+        needed = connection.execute(
+            sa.select(runs.c.id).where(runs.c.source == row.number, runs.c.state.not_in(FINAL)).limit(1)
+        ).scalar()
+        if needed:
+            raise Conflict(f"run {needed} evaluates the checkpoint of {run_id}; let it end or cancel it first")
+        connection.execute(sa.delete(runs).where(runs.c.number == row.number))
+        return [PurePosixPath(run_id)]
+
+
+def runs_changed(engine: sa.Engine, since: float, limit: int = 200) -> list[Run]:
+    """Runs whose row changed after ``since`` (seconds since 1970), oldest change first; the next ``since`` is the last
+    one's ``updated_at``.
+
+    A change is stamped a moment before others can see it, so ask again from a second or two earlier and drop those whose
+    (id, updated_at) was seen.
+    """
+    query = sa.select(runs.c.number).where(runs.c.updated_at > since)
+    with read(engine) as connection:
+        numbers = connection.execute(query.order_by(runs.c.updated_at, runs.c.number).limit(limit)).scalars().all()
+        return load(connection, numbers)
+
+
+# --- for the other modules ---------------------------------------------------------------------------------------------
+
+
+def number_of(connection: sa.Connection, run_id: str) -> int:
+    """Raises NotFound."""
+    number: int | None = connection.execute(sa.select(runs.c.number).where(runs.c.id == run_id)).scalar()
+    if number is None:
+        raise NotFound(f"no run {run_id!r}")
+    return number
+
+
+def lock(connection: sa.Connection, run_id: str) -> sa.Row[Any]:
+    """The run's row, held until the transaction ends: whoever writes to a run takes this lock first. Raises NotFound."""
+    row = connection.execute(sa.select(runs).where(runs.c.id == run_id).with_for_update()).one_or_none()
+    if row is None:
+        raise NotFound(f"no run {run_id!r}")
+    return row
+
+
+def load(connection: sa.Connection, numbers: Any) -> list[Run]:
+    """Runs in the order of ``numbers``."""
+    if not numbers:
+        return []
+    tags: dict[int, list[str]] = {}
+    for number, tag in connection.execute(sa.select(run_tags.c.run, run_tags.c.tag).where(run_tags.c.run.in_(numbers))):
+        tags.setdefault(number, []).append(tag)
+    latest: dict[int, dict[str, float]] = {}
+    columns = sa.select(series.c.run, series.c.key, series.c.value).where(series.c.run.in_(numbers))
+    for number, key, value in connection.execute(columns.order_by(series.c.run, series.c.key)):
+        latest.setdefault(number, {})[key] = float("nan") if value is None else value
+    rows = {row.number: row for row in connection.execute(sa.select(runs).where(runs.c.number.in_(numbers)))}
+    return [_run(rows[n], sorted(tags.get(n, ())), latest.get(n, {})) for n in numbers if n in rows]
+
+
+def _run(row: sa.Row[Any], tags: list[str], latest: dict[str, float]) -> Run:
+    same = {name: getattr(row, name) for name in Run.__dataclass_fields__ if name in runs.c}
+    return Run(
+        **same | {"state": State(row.state)}, owner=row.owner_id, attempt=row.epoch, tags=tuple(tags), latest=latest
+    )
+
+
+# --- creating ----------------------------------------------------------------------------------------------------------
+
+
+def _row_values(config: RunConfig, source: sa.Row[Any] | None, now: float) -> dict[str, Any]:
+    return {
+        "id": "r_" + base64.b32encode(secrets.token_bytes(8)).decode().lower()[:12],
+        "name": config.name or _made_name(config, source),
+        "kind": config.kind,
+        "store_kind": config.store.kind if isinstance(config, TrainConfig) else "",
+        "seed": config.seed,
+        "config": to_json(config),
+        "config_hash": config_hash(config),
+        "schema_version": SCHEMA_VERSION,
+        "source": source.number if source else None,
+        "state": State.queued,
+        "state_since": now,
+        "steps": config.training.steps if isinstance(config, TrainConfig) else 0,
+        "last_seq": 1,
+        "created_at": now,
+        "updated_at": now,
+    }
+
+
+def _made_name(config: RunConfig, source: sa.Row[Any] | None) -> str:
+    task = config.task
+    puzzles = ", ".join(input_names(config))[:120]
+    if isinstance(task, SudokuTask):
+        puzzles = f"sudoku {task.size}×{task.size}"
+    if isinstance(config, TrainConfig):
+        return f"{config.store.kind} · {puzzles} · seed {config.seed}"
+    return f"eval of {source.name if source else config.checkpoint}"[:200] + (f" · {puzzles}" if puzzles else "")
+
+
+def _source(connection: sa.Connection, config: RunConfig) -> sa.Row[Any] | None:
+    """The training run whose checkpoint an eval reads."""
+    if not isinstance(config, EvalConfig):
+        return None
+    row = connection.execute(sa.select(runs).where(runs.c.id == config.checkpoint)).one_or_none()
+    if row is None:
+        raise Refused(Problem("checkpoint", f"no run {config.checkpoint!r}; give the id of a training run"))
+    if row.kind != "train":
+        raise Refused(Problem("checkpoint", f"run {row.id} is of kind {row.kind}; give the id of a training run"))
+    if State(row.state) in FINAL and row.checkpoint is None:
+        raise Refused(Problem("checkpoint", f"run {row.id} has {row.state} without a checkpoint; choose another"))
+    return row
+
+
+def _inputs(connection: sa.Connection, config: RunConfig, source: sa.Row[Any] | None) -> list[dict[str, str]]:
+    """Datasets by the names that the configuration gives them (its own, or those of the training run's task)."""
+    if source is not None and config.task is None:
+        inherited = sa.select(run_datasets.c.name, run_datasets.c.dataset_id).where(run_datasets.c.run == source.number)
+        return [dict(row._mapping) for row in connection.execute(inherited)]
+    found, problems = [], []
+    for name in dict.fromkeys(input_names(config)):
+        match = sa.select(datasets.c.id).where(sa.or_(datasets.c.id == name, datasets.c.name == name))
+        dataset_id = connection.execute(match.order_by(datasets.c.id != name).limit(1)).scalar()
+        if dataset_id is None:
+            field = "task.train" if getattr(config.task, "train", "") == name else "task.test"
+            problems.append(Problem(field, f"no dataset {name!r}; upload it first, or name one that is listed"))
+        else:
+            found.append({"name": name, "dataset_id": dataset_id})
+    if problems:
+        raise Refused(*problems)
+    return found
+
+
+def _earlier(connection: sa.Connection, config: RunConfig, owner_id: str, key: str | None) -> Run:
+    row = connection.execute(
+        sa.select(runs.c.number, runs.c.config_hash).where(runs.c.owner_id == owner_id, runs.c.idempotency_key == key)
+    ).one()
+    if row.config_hash != config_hash(config):
+        raise Conflict(f"the idempotency key {key!r} was used for another configuration; use a new key")
+    return load(connection, [row.number])[0]

@@ -1,0 +1,60 @@
+"""The one place that reads the environment: every variable starts with ``LASER_``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+MIB = 2**20
+
+
+def _absolute(path: Path) -> Path:
+    return path.expanduser().absolute()
+
+
+def _sqlite_under_home(values: dict[str, Any]) -> str:
+    return f"sqlite:///{values['home'] / 'laser.db'}"
+
+
+class Settings(BaseSettings):
+    """Frozen; built once per process and passed on. ``Settings(home=...)`` in tests overrides the environment."""
+
+    model_config = SettingsConfigDict(env_prefix="LASER_", env_ignore_empty=True, frozen=True, extra="ignore")
+
+    home: Annotated[Path, AfterValidator(_absolute)] = Field(
+        default=Path("~/.laser"), validate_default=True, description="Folder of everything the platform keeps."
+    )
+    database_url: str = Field(default_factory=_sqlite_under_home, description="SQLite file or postgresql:// server.")
+    broker_url: str = Field(default="", description="Redis, Valkey or RabbitMQ; `laser up` starts one when empty.")
+    host: str = "127.0.0.1"
+    port: int = Field(default=8420, ge=0, le=65_535)
+
+    lease_s: float = Field(default=20, gt=0, description="A worker silent for so long has lost its run.")
+    heartbeat_s: float = Field(default=5, gt=0, description="Time between two beats of a worker.")
+    reconcile_s: float = Field(default=5, gt=0, description="Time between two rounds of the reconciler.")
+    slots: int = Field(default=1, ge=1, description="Runs that one worker trains at once.")
+    max_attempts: int = Field(
+        default=3, ge=1, description="Workers that a run may lose between two checkpoints before it fails."
+    )
+
+    max_upload_bytes: int = Field(default=64 * MIB, ge=1)
+    max_body_bytes: int = Field(default=MIB, ge=1)
+
+    @property
+    def artifacts_dir(self) -> Path:
+        return self.home / "artifacts"
+
+    @property
+    def spool_dir(self) -> Path:
+        return self.home / "spool"
+
+    @property
+    def datasets_dir(self) -> Path:
+        return self.home / "datasets"
+
+    @property
+    def token_file(self) -> Path:
+        return self.home / "token"

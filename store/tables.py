@@ -1,0 +1,237 @@
+"""Every table. Times are seconds since 1970 (UTC); other tables refer to a run by its number.
+
+Columns hold plain types that mean the same on SQLite and PostgreSQL; a migration goes with every change here.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Column, ForeignKey, Index, Table
+
+NAMES = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+    "pk": "pk_%(table_name)s",
+}
+metadata = sa.MetaData(naming_convention=NAMES)
+
+
+class Json(sa.types.TypeDecorator[Any]):
+    """JSON as text, so that NaN and Inf in results survive (PostgreSQL's own JSON types refuse them)."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: sa.Dialect) -> str | None:
+        return None if value is None else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+    def process_result_value(self, value: Any, dialect: sa.Dialect) -> Any:
+        return None if value is None else json.loads(value)
+
+
+# SQLite numbers rows by itself only in a column declared INTEGER; 8 bytes either way.
+Number = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+Time = sa.Double
+
+
+def _run(**options: Any) -> Column[int]:
+    return Column("run", Number, ForeignKey("runs.number", ondelete="CASCADE"), nullable=False, **options)
+
+
+users = Table(
+    "users",
+    metadata,
+    Column("id", sa.String(40), primary_key=True),
+    Column("name", sa.String(120), nullable=False, unique=True),
+    Column("role", sa.String(20), nullable=False),
+    Column("created_at", Time, nullable=False),
+)
+
+secrets = Table(
+    "secrets",
+    metadata,
+    Column("id", sa.String(40), primary_key=True),
+    Column("user_id", sa.String(40), ForeignKey("users.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("kind", sa.String(20), nullable=False),  # token, session, code
+    Column("sha256", sa.String(64), nullable=False, unique=True),
+    Column("scope", sa.String(20), nullable=False),
+    Column("created_at", Time, nullable=False),
+    Column("expires_at", Time),
+    Column("used_at", Time),  # a code is spent by its first use
+)
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("number", Number, primary_key=True, autoincrement=True),
+    Column("id", sa.String(40), nullable=False, unique=True),
+    Column("owner_id", sa.String(40), ForeignKey("users.id"), nullable=False),
+    Column("idempotency_key", sa.String(200)),
+    Column("name", sa.String(240), nullable=False),
+    Column("kind", sa.String(20), nullable=False),
+    Column("store_kind", sa.String(40), nullable=False),  # empty for eval
+    Column("seed", sa.BigInteger, nullable=False),
+    Column("config", Json, nullable=False),
+    Column("config_hash", sa.String(64), nullable=False, index=True),
+    Column("schema_version", sa.Integer, nullable=False),
+    Column("source", Number, ForeignKey("runs.number", ondelete="SET NULL"), index=True),  # whose checkpoint eval reads
+    Column("state", sa.String(20), nullable=False),
+    Column("state_since", Time, nullable=False),
+    Column("reason", sa.Text, nullable=False, server_default=""),
+    Column("epoch", sa.Integer, nullable=False, server_default="0"),  # fencing token: one more with every claim
+    Column("lost", sa.Integer, nullable=False, server_default="0"),  # workers lost since the last checkpoint
+    Column("worker_id", sa.String(120)),
+    Column("lease_until", Time),
+    Column("checkpoint", sa.String(120)),  # folder name of the newest
+    Column("checkpoint_step", sa.BigInteger),
+    Column("step", sa.BigInteger, nullable=False, server_default="0"),
+    Column("steps", sa.BigInteger, nullable=False, server_default="0"),
+    Column("step_time_s", Time),
+    Column("result", Json),
+    Column("last_seq", sa.BigInteger, nullable=False, server_default="0"),  # of its events
+    Column("created_at", Time, nullable=False),
+    Column("started_at", Time),
+    Column("finished_at", Time),
+    Column("updated_at", Time, nullable=False),
+    sa.UniqueConstraint("owner_id", "idempotency_key"),
+    Index(None, "state", "number"),
+    Index(None, "store_kind", "number"),
+    Index(None, "name", "number"),
+    Index(None, "updated_at", "number"),
+    Index(None, "lease_until"),
+    sqlite_autoincrement=True,  # a deleted run's number never comes back
+)
+
+run_tags = Table(
+    "run_tags",
+    metadata,
+    _run(primary_key=True),
+    Column("tag", sa.String(40), primary_key=True),
+    Index(None, "tag", "run"),
+)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    _run(primary_key=True),
+    Column("epoch", sa.Integer, primary_key=True),
+    Column("worker_id", sa.String(120), nullable=False),
+    Column("started_at", Time, nullable=False),
+    Column("ended_at", Time),
+    Column("outcome", sa.Text),
+    Column("spool_offset", sa.BigInteger, nullable=False, server_default="0"),  # bytes of its spool ingested
+)
+
+events = Table(
+    "events",
+    metadata,
+    _run(primary_key=True),
+    Column("seq", sa.BigInteger, primary_key=True, autoincrement=False),
+    Column("time", Time, nullable=False),
+    Column("kind", sa.String(20), nullable=False),
+    Column("epoch", sa.Integer, nullable=False),
+    Column("data", Json, nullable=False),
+    Index(None, "run", "kind", "seq"),
+)
+
+# One row per metric of a run: its newest value, for sorting and filtering, and where its last chunk starts.
+series = Table(
+    "series",
+    metadata,
+    _run(primary_key=True),
+    Column("key", sa.String(120), primary_key=True),
+    Column("points", sa.BigInteger, nullable=False),
+    Column("step", sa.BigInteger, nullable=False),
+    Column("value", sa.Double),  # NULL for NaN: SQLite has no NaN and the two databases sort it differently
+    Column("tail_step", sa.BigInteger, nullable=False),
+    Column("tail_points", sa.Integer, nullable=False),
+    Index(None, "key", "value", "run"),
+)
+
+# Points packed as little-endian arrays: int64 steps, float64 values (docs/decisions/0004-metric-storage.md).
+chunks = Table(
+    "chunks",
+    metadata,
+    _run(primary_key=True),
+    Column("key", sa.String(120), primary_key=True),
+    Column("first_step", sa.BigInteger, primary_key=True, autoincrement=False),
+    Column("last_step", sa.BigInteger, nullable=False),
+    Column("steps", sa.LargeBinary, nullable=False),
+    Column("values", sa.LargeBinary, nullable=False),
+)
+
+traces = Table(
+    "traces",
+    metadata,
+    _run(primary_key=True),
+    Column("site", sa.String(120), primary_key=True),
+    Column("number", sa.BigInteger, primary_key=True, autoincrement=False),  # Trace.update; UPDATE is SQL's
+    Column("step", sa.BigInteger, nullable=False),
+    Column("event", sa.String(20), nullable=False),
+    Column("rank", sa.Integer, nullable=False),
+    Column("width", sa.Integer, nullable=False),
+    Column("fidelity", sa.Double),
+    Column("drift", sa.Double),
+    Column("saved_bytes", sa.BigInteger, nullable=False),
+    Column("energies", sa.LargeBinary, nullable=False),  # float32, little-endian
+)
+
+datasets = Table(
+    "datasets",
+    metadata,
+    Column("id", sa.String(40), primary_key=True),
+    Column("name", sa.String(120), nullable=False, unique=True),
+    Column("owner_id", sa.String(40), ForeignKey("users.id")),
+    Column("sha256", sa.String(64), nullable=False),
+    Column("rows", sa.BigInteger, nullable=False),
+    Column("size", sa.Integer, nullable=False),
+    Column("size_bytes", sa.BigInteger, nullable=False),
+    Column("created_at", Time, nullable=False),
+)
+
+run_datasets = Table(
+    "run_datasets",
+    metadata,
+    _run(primary_key=True),
+    Column("name", sa.String(500), primary_key=True),  # as the run's configuration says it
+    Column("dataset_id", sa.String(40), ForeignKey("datasets.id"), nullable=False, index=True),
+)
+
+artifacts = Table(
+    "artifacts",
+    metadata,
+    Column("id", sa.String(40), primary_key=True),
+    _run(index=True),
+    Column("kind", sa.String(20), nullable=False),
+    Column("folder", sa.String(120), nullable=False),
+    Column("name", sa.String(120), nullable=False),
+    Column("step", sa.BigInteger, nullable=False),
+    Column("sha256", sa.String(64), nullable=False),
+    Column("created_at", Time, nullable=False),
+    sa.UniqueConstraint("run", "kind", "folder", "name"),
+)
+
+workers = Table(
+    "workers",
+    metadata,
+    Column("id", sa.String(120), primary_key=True),
+    Column("host", sa.String(255), nullable=False),
+    Column("pid", sa.BigInteger, nullable=False),
+    Column("slots", sa.Integer, nullable=False),
+    Column("device", sa.String(120), nullable=False),
+    Column("version", sa.String(40), nullable=False),
+    Column("started_at", Time, nullable=False),
+    Column("seen_at", Time, nullable=False, index=True),
+)
+
+leaders = Table(
+    "leaders",
+    metadata,
+    Column("name", sa.String(120), primary_key=True),
+    Column("holder", sa.String(120), nullable=False),
+    Column("until", Time, nullable=False),
+)
