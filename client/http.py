@@ -1,0 +1,302 @@
+"""The platform's REST API as Python calls; every answer is the JSON the server sent."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+from client.errors import BadInput, Refused, Unreachable
+from client.home import Home
+from client.sse import Message, parse
+
+Json = dict[str, Any]
+
+FINAL_STATES = frozenset({"succeeded", "failed", "cancelled"})
+
+STREAM_SILENCE_S = 45.0  # three of the server's heartbeats
+
+
+class Client:
+    """Talks to one platform. Raises Unreachable and Refused (client.errors)."""
+
+    def __init__(
+        self,
+        url: str | None = None,
+        token: str | None = None,
+        *,
+        home: Home | None = None,
+        timeout_s: float = 30.0,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        """``url`` and ``token`` default to LASER_URL and LASER_TOKEN, then to what LASER_HOME knows."""
+        home = home or Home.from_environment()
+        self.url = (url or home.url()).rstrip("/")
+        token = token or home.token
+        self._http = httpx.Client(
+            base_url=f"{self.url}/api/v1/",
+            headers={"Authorization": f"Bearer {token}"} if token else {},
+            timeout=timeout_s,
+            transport=transport,
+            trust_env=False,  # a proxy from the environment must not see a local address
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends open connections."""
+        self._http.close()
+
+    # --- runs ------------------------------------------------------------------------------------------------------
+
+    def submit(self, config: Mapping[str, Any], idempotency_key: str | None = None) -> Json:
+        """Creates a run; the same ``idempotency_key`` again gives the same run."""
+        headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
+        return self._json("POST", "runs", json=dict(config), headers=headers)
+
+    def runs(self, **query: Any) -> Json:
+        """One page: {items, next_cursor, total}. Filters: state, kind, store, tag, text; sort, cursor, limit."""
+        return self._json("GET", "runs", params=_given(query))
+
+    def iter_runs(self, **query: Any) -> Iterator[Json]:
+        """Every run that fits, page by page."""
+        cursor: str | None = None
+        while True:
+            page = self.runs(cursor=cursor, **query)
+            yield from page["items"]
+            cursor = page.get("next_cursor")
+            if not cursor:
+                return
+
+    def run(self, run_id: str) -> Json:
+        """The run."""
+        return self._json("GET", f"runs/{run_id}")
+
+    def find(self, reference: str) -> Json:
+        """The run that an id, its unique beginning, or its number names. Raises BadInput when none or several do."""
+        reference = reference.removeprefix("#")
+        try:
+            return self.run(reference)
+        except Refused as error:
+            if error.status not in (404, 422):
+                raise
+        number = int(reference) if reference.isdecimal() else None
+        prefix = reference if reference.startswith("r_") else f"r_{reference}"
+        found = [r for r in self.iter_runs(limit=200) if r.get("number") == number or r["id"].startswith(prefix)]
+        exact = [r for r in found if r.get("number") == number]
+        if len(exact or found) == 1:
+            return self.run((exact or found)[0]["id"])
+        if not found:
+            raise BadInput(f"No run {reference!r}. `laser runs` lists them.")
+        raise BadInput(
+            f"{reference!r} fits {len(found)} runs: {', '.join(r['id'] for r in found[:5])}. Give more letters."
+        )
+
+    def wait(self, run_id: str, timeout_s: float | None = None, poll_s: float = 0.5) -> Json:
+        """The run once it has ended. Raises TimeoutError after ``timeout_s``."""
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        while (run := self.run(run_id))["state"] not in FINAL_STATES:
+            if deadline is not None and time.monotonic() >= deadline:
+                raise TimeoutError(f"{run_id} is still {run['state']} after {timeout_s} s")
+            time.sleep(poll_s)
+        return run
+
+    def cancel(self, run_id: str) -> Json:
+        """Asks for the run to stop; it answers at its next heartbeat."""
+        return self._json("POST", f"runs/{run_id}/cancel")
+
+    def clone(self, run_id: str, changes: Mapping[str, Any] | None = None) -> Json:
+        """A new run of the same configuration with ``changes`` (JSON merge patch)."""
+        return self._json("POST", f"runs/{run_id}/clone", json=dict(changes or {}))
+
+    def delete(self, run_id: str) -> None:
+        """Deletes an ended run and its files."""
+        self._request("DELETE", f"runs/{run_id}")
+
+    # --- what runs left --------------------------------------------------------------------------------------------
+
+    def metrics(
+        self, run_id: str, keys: Sequence[str] = (), points: int = 1000, after_step: int | None = None
+    ) -> dict[str, Json]:
+        """Curves by metric name, each {steps, values, count}, thinned by the server to ``points`` with extremes kept."""
+        query = _given({"keys": ",".join(keys), "points": points, "after_step": after_step})
+        return {series["key"]: series for series in self._json("GET", f"runs/{run_id}/metrics", params=query)["series"]}
+
+    def metrics_csv(self, run_id: str) -> Iterator[str]:
+        """All points as CSV text, in pieces."""
+        with self._stream("GET", f"runs/{run_id}/metrics.csv") as response:
+            yield from response.iter_text()
+
+    def traces(self, run_id: str, site: str | None = None, after_step: int | None = None) -> list[Json]:
+        """Every site's subspace history."""
+        query = _given({"site": site, "after_step": after_step})
+        return list(self._json("GET", f"runs/{run_id}/traces", params=query)["sites"])
+
+    def memory(self, run_id: str) -> Json:
+        """The latest measurement of bytes held between forward and backward, by site."""
+        return self._json("GET", f"runs/{run_id}/memory")
+
+    def events(self, run_id: str, after: int = 0, limit: int = 1000) -> list[Json]:
+        """Events {seq, time, kind, epoch, data} with ``seq`` above ``after``."""
+        return list(self._json("GET", f"runs/{run_id}/events", params={"after": after, "limit": limit})["items"])
+
+    def logs(self, run_id: str, after: int = 0, limit: int = 1000) -> list[Json]:
+        """Log lines, as events."""
+        return list(self._json("GET", f"runs/{run_id}/logs", params={"after": after, "limit": limit})["items"])
+
+    def compare(self, run_ids: Sequence[str]) -> Json:
+        """Groups by store variant, pairs by seed and a ``summary`` sentence."""
+        return self._json("GET", "compare", params={"run": list(run_ids)})
+
+    def artifacts(self, run_id: str) -> list[Json]:
+        """Files that the run left."""
+        return _items(self._json("GET", f"runs/{run_id}/artifacts"))
+
+    def download(self, artifact_id: str, path: Path) -> int:
+        """Saves an artifact at ``path``, whole or not at all; its size in bytes."""
+        partial = path.with_name(path.name + ".part")
+        try:
+            with self._stream("GET", f"artifacts/{artifact_id}") as response, partial.open("wb") as file:
+                for piece in response.iter_bytes():
+                    file.write(piece)
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+        return path.stat().st_size
+
+    def stream(self, run_id: str | None = None, after: str | int | None = None) -> Iterator[Message]:
+        """Server-sent events as they happen, endlessly; a lost connection goes on after the last event seen."""
+        last = "" if after is None else str(after)
+        failures = 0
+        while True:
+            try:
+                for message in self._stream_once(run_id, last):
+                    last, failures = message.id or last, 0
+                    yield message
+            except httpx.TransportError as error:
+                failures += 1
+                if failures > 5:
+                    raise Unreachable(self.url, str(error)) from error
+            time.sleep(min(5.0, 0.2 * 2**failures))
+
+    def _stream_once(self, run_id: str | None, last: str) -> Iterator[Message]:
+        headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": last} if last else {})
+        timeout = httpx.Timeout(10.0, read=STREAM_SILENCE_S)
+        query = {"run": run_id} if run_id else {}
+        with self._http.stream("GET", "stream", params=query, headers=headers, timeout=timeout) as response:
+            _require_success(response)
+            yield from parse(response.iter_lines())
+
+    # --- datasets --------------------------------------------------------------------------------------------------
+
+    def add_dataset(self, path: Path, name: str = "") -> Json:
+        """Uploads a puzzle file; the same content again gives the same dataset."""
+        try:
+            with path.open("rb") as file:
+                files = {"file": (path.name, file, "text/csv")}
+                return self._json("POST", "datasets", params=_given({"name": name or path.stem}), files=files)
+        except OSError as error:
+            raise BadInput(f"{path} can't be read: {error.strerror or error}") from error
+
+    def datasets(self) -> list[Json]:
+        """All datasets."""
+        return _items(self._json("GET", "datasets"))
+
+    def dataset(self, reference: str) -> Json:
+        """A dataset by id or name."""
+        return self._json("GET", f"datasets/{reference}")
+
+    def dataset_preview(self, reference: str, rows: int = 5) -> Json:
+        """Its first rows."""
+        return self._json("GET", f"datasets/{reference}/preview", params={"rows": rows})
+
+    def delete_dataset(self, reference: str) -> None:
+        """Deletes a dataset that no run uses."""
+        self._request("DELETE", f"datasets/{reference}")
+
+    # --- the platform ----------------------------------------------------------------------------------------------
+
+    def get(self, path: str) -> Any:
+        """JSON of any other address under /api/v1, such as ``schema/run`` or ``workers``."""
+        return self._request("GET", path).json()
+
+    def presets(self) -> list[Json]:
+        """Named configurations to start from."""
+        return _items(self.get("presets"))
+
+    def workers(self) -> list[Json]:
+        """Workers known to the platform."""
+        return _items(self.get("workers"))
+
+    def login_url(self) -> str:
+        """An address that logs one browser in, once."""
+        url = str(self._json("POST", "login-codes")["url"])
+        return url if "://" in url else self.url + url
+
+    def is_up(self) -> bool:
+        """Whether a platform answers."""
+        try:
+            return self._http.get("health", timeout=2.0).is_success
+        except httpx.HTTPError:
+            return False
+
+    def _json(self, method: str, path: str, **options: Any) -> Json:
+        return dict(self._request(method, path, **options).json())
+
+    def _request(self, method: str, path: str, **options: Any) -> httpx.Response:
+        try:
+            response = self._http.request(method, path, **options)
+        except httpx.TransportError as error:
+            raise Unreachable(self.url, str(error)) from error
+        _require_success(response)
+        return response
+
+    @contextlib.contextmanager
+    def _stream(self, method: str, path: str) -> Iterator[httpx.Response]:
+        try:
+            with self._http.stream(method, path) as response:
+                _require_success(response)
+                yield response
+        except httpx.TransportError as error:
+            raise Unreachable(self.url, str(error)) from error
+
+
+def _require_success(response: httpx.Response) -> None:
+    if response.is_success:
+        return
+    response.read()
+    try:
+        problem = json.loads(response.text)
+    except ValueError:
+        problem = None
+    if not isinstance(problem, dict):
+        problem = {"title": f"{response.url} answered {response.status_code}: is this the platform's address?"}
+    if response.status_code == 401:
+        problem["detail"] = (
+            "The platform asks for a token. Set LASER_TOKEN, or LASER_HOME to the home it was started with."
+        )
+    errors = problem.get("errors")
+    raise Refused(
+        response.status_code,
+        str(problem.get("title", "")),
+        str(problem.get("detail") or ""),
+        errors if isinstance(errors, list) else None,
+    )
+
+
+def _given(query: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in query.items() if value not in (None, "", (), [])}
+
+
+def _items(answer: Any) -> list[Json]:
+    return list(answer["items"] if isinstance(answer, dict) else answer)
