@@ -50,7 +50,7 @@ def symmetry_key(puzzles_NS: NDArray[np.uint8], size: int) -> NDArray[np.uint64]
     """A 64-bit key per puzzle (0 for blank, else the digit) that is equal for equivalent puzzles.
 
     Colour refinement: each cell's colour takes in those of its row, column, box and digit. Inequivalent puzzles rarely
-    share a key (4,456 keys for the 4,492 classes of 4×4), and are then taken for equivalent: the safe side.
+    share a key (in a sample of 4×4, 4,492 classes had 4,456 keys), and are then taken for equivalent: the safe side.
     """
     grids = puzzles_NS.reshape(-1, size, size)
     height, width = box_shape(size)
