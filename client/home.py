@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from client.errors import LaserError
+
 DEFAULT_URL = "http://127.0.0.1:8420"
 
 
@@ -24,7 +26,7 @@ class Running:
     started_at: float
 
 
-class InUse(Exception):
+class InUse(LaserError):
     """Another stack works on this home; ``running`` is None when it has not said who it is yet."""
 
     def __init__(self, path: Path, running: Running | None) -> None:

@@ -216,9 +216,9 @@ class Client:
         """A dataset by id or name."""
         return self._json("GET", f"datasets/{reference}")
 
-    def dataset_preview(self, reference: str, rows: int = 5) -> Json:
-        """Its first rows."""
-        return self._json("GET", f"datasets/{reference}/preview", params={"rows": rows})
+    def dataset_preview(self, reference: str, rows: int = 5) -> list[Json]:
+        """Its first puzzles {source, question, answer, rating}."""
+        return _items(self._request("GET", f"datasets/{reference}/preview", params={"rows": rows}).json())
 
     def delete_dataset(self, reference: str) -> None:
         """Deletes a dataset that no run uses."""

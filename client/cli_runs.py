@@ -1,0 +1,202 @@
+"""Commands about runs."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.text import Text
+
+from client.errors import RunFailed
+from client.http import FINAL_STATES, Client, Json
+from client.options import AsJson, RunRef, RunRefs, Settings
+from client.output import notes, out, print_json
+from client.render import comparison_table, escape, log_line, metrics_table, run_panel, runs_table, state
+from client.submission import merge_patch, read_config, with_settings
+
+Follow = Annotated[bool, typer.Option("--follow", "-f", help="Print the log as it grows, until the run ends.")]
+Wait = Annotated[bool, typer.Option("--wait", help="Return when the run has ended; exit code 1 unless it succeeded.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands to the ``laser`` command."""
+    for command in (submit, runs, show, logs, metrics, cancel, clone, delete, compare):
+        app.command(rich_help_panel="Runs")(command)
+
+
+def submit(
+    file: Annotated[Path, typer.Argument(help="Run configuration in YAML or JSON; - reads standard input.")],
+    settings: Settings = None,
+    idempotency_key: Annotated[str, typer.Option(help="Submitting again with the same key gives the same run.")] = "",
+    follow: Follow = False,
+    wait: Wait = False,
+    as_json: AsJson = False,
+) -> None:
+    """Queue a run."""
+    config = with_settings(read_config(file), settings or ())
+    with Client() as client:
+        _follow_up(client, client.submit(config, idempotency_key or None), follow, wait, as_json)
+
+
+def runs(
+    state: Annotated[list[str] | None, typer.Option(help="Only in this state; may be repeated.")] = None,
+    kind: Annotated[str, typer.Option(help="train or eval.")] = "",
+    store: Annotated[str, typer.Option(help="Activation store: none, checkpoint, laser or laser-fused.")] = "",
+    tag: Annotated[list[str] | None, typer.Option(help="Only with this tag; may be repeated.")] = None,
+    text: Annotated[str, typer.Option(help="Only with these letters in name, id or tag.")] = "",
+    sort: Annotated[
+        str, typer.Option(help="created, updated, name, state or metric.NAME; a leading - for descending.")
+    ] = "-created",
+    limit: Annotated[int, typer.Option(min=1, max=200, help="Most runs to show.")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """List runs, newest first."""
+    with Client() as client:
+        page = client.runs(state=state, kind=kind, store=store, tag=tag, text=text, sort=sort, limit=limit)
+    if as_json:
+        print_json(page)
+        return
+    if not page["items"]:
+        notes.print("No runs here yet. Try: laser demo" if not page["total"] else "No more runs.")
+        return
+    out.print(runs_table(page["items"]))
+    if page["total"] > len(page["items"]):
+        notes.print(f"{len(page['items'])} of {page['total']} runs; --limit shows more.", style="bright_black")
+
+
+def show(run: RunRef, as_json: AsJson = False) -> None:
+    """Everything about one run."""
+    with Client() as client:
+        found = client.find(run)
+    if as_json:
+        print_json(found)
+    else:
+        out.print(run_panel(found))
+
+
+def logs(
+    run: RunRef,
+    follow: Follow = False,
+    as_json: AsJson = False,
+) -> None:
+    """Print a run's log."""
+    with Client() as client:
+        run_id = client.find(run)["id"]
+        if follow:
+            _follow_log(client, run_id, as_json)
+            return
+        after = 0
+        while lines := client.logs(run_id, after):
+            for line in lines:
+                _print_event(line, as_json)
+            after = lines[-1]["seq"]
+
+
+def metrics(
+    run: RunRef,
+    keys: Annotated[list[str] | None, typer.Option("--key", help="Only this metric; may be repeated.")] = None,
+    points: Annotated[int, typer.Option(min=2, help="Most points per metric; extremes are kept.")] = 1000,
+    csv: Annotated[bool, typer.Option("--csv", help="Print every point as CSV.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show a run's metrics."""
+    with Client() as client:
+        run_id = client.find(run)["id"]
+        if csv:
+            for piece in client.metrics_csv(run_id):
+                sys.stdout.write(piece)
+            return
+        curves = client.metrics(run_id, keys or (), points)
+    if as_json:
+        print_json(list(curves.values()))
+    elif curves:
+        out.print(metrics_table(curves))
+    else:
+        notes.print("No metrics yet.")
+
+
+def cancel(references: RunRefs, as_json: AsJson = False) -> None:
+    """Cancel runs; one that is training stops within a few seconds."""
+    with Client() as client:
+        _print_runs([client.cancel(client.find(reference)["id"]) for reference in references], as_json)
+
+
+def clone(
+    run: RunRef, settings: Settings = None, follow: Follow = False, wait: Wait = False, as_json: AsJson = False
+) -> None:
+    """Queue a run with the configuration of an earlier one, changed by --set."""
+    with Client() as client:
+        found = client.find(run)
+        changes = merge_patch(found["config"], with_settings(found["config"], settings or ()))
+        _follow_up(client, client.clone(found["id"], changes), follow, wait, as_json)
+
+
+def delete(references: RunRefs, as_json: AsJson = False) -> None:
+    """Delete ended runs with their files."""
+    with Client() as client:
+        ids = [str(client.find(reference)["id"]) for reference in references]
+        for run_id in ids:
+            client.delete(run_id)
+    if as_json:
+        print_json({"deleted": ids})
+    else:
+        out.print(f"Deleted {', '.join(ids)}.")
+
+
+def compare(references: RunRefs, as_json: AsJson = False) -> None:
+    """Compare activation stores over runs, paired by seed."""
+    with Client() as client:
+        comparison = client.compare([client.find(reference)["id"] for reference in references])
+    if as_json:
+        print_json(comparison)
+        return
+    out.print(comparison_table(comparison))
+    out.print()
+    out.print(escape(comparison["summary"]))
+
+
+# --- following a run ---------------------------------------------------------------------------------------------------
+
+
+def _follow_up(client: Client, run: Json, follow: bool, wait: bool, as_json: bool) -> None:
+    if not (follow or wait):
+        _print_runs([run], as_json)
+        return
+    if not as_json:
+        notes.print(f"#{run['number']} {run['id']} {escape(run['name'])}: {client.url}/runs/{run['id']}")
+    if follow:
+        _follow_log(client, run["id"], as_json)
+    run = client.wait(run["id"])
+    _print_runs([run], as_json)
+    if run["state"] != "succeeded":
+        reason = f": {run['reason']}" if run["reason"] else ""
+        raise RunFailed(f"Run {run['id']} has {run['state']}{reason}. Its log: laser logs {run['id']}")
+
+
+def _follow_log(client: Client, run_id: str, as_json: bool) -> None:
+    for message in client.stream(run_id, after=0):
+        if message.event in ("log", "state"):
+            _print_event(message.data, as_json)
+        if message.event == "state" and message.data["data"]["state"] in FINAL_STATES:
+            return
+
+
+def _print_event(event: Json, as_json: bool) -> None:
+    if as_json:
+        print_json(event)
+    elif event["kind"] == "state":
+        data: dict[str, Any] = event["data"]
+        reason = f" ({escape(data['reason'])})" if data.get("reason") else ""
+        out.print(Text.assemble(log_line(event), state(data["state"]), reason), soft_wrap=True)
+    else:
+        out.print(log_line(event), soft_wrap=True, highlight=False)
+
+
+def _print_runs(found: list[Json], as_json: bool) -> None:
+    if as_json:
+        for run in found:
+            print_json(run)
+    else:
+        out.print(runs_table(found))

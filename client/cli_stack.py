@@ -1,0 +1,105 @@
+"""Commands about the platform on this machine: start it, log in, try it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+import webbrowser
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from client.home import DEFAULT_URL, Home, InUse, Running
+from client.http import Client
+from client.options import AsJson
+from client.output import notes, out, print_json
+from client.stack import Options, Stack, running_here, running_stack
+
+DEFAULT_PORT = int(DEFAULT_URL.rpartition(":")[2])
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands to the ``laser`` command."""
+    for command in (up, open_browser, login):
+        app.command(name=command.__name__.partition("_")[0], rich_help_panel="Platform")(command)
+
+
+def up(
+    port: Annotated[int, typer.Option(min=1, max=65_535, envvar="LASER_PORT", help="Port to serve on.")] = DEFAULT_PORT,
+    open_it: Annotated[bool, typer.Option("--open/--no-open", help="Open the browser, logged in.")] = False,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Worker processes.")] = 1,
+    slots: Annotated[
+        int, typer.Option(min=0, max=256, envvar="LASER_SLOTS", help="Runs that one worker trains at once; 0 chooses.")
+    ] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Start the platform on this machine: broker, API with the web UI, and workers. Ctrl-C stops it."""
+    home, console = Home.from_environment(), notes if as_json else out
+    try:
+        with running_stack(home, Options(port, workers, slots), console.print) as stack:
+            _welcome(stack.url, home, console, as_json, open_it)
+            _serve(stack)
+    except InUse as error:
+        _welcome_again(error, home, port, console, as_json, open_it)
+
+
+def open_browser(as_json: AsJson = False) -> None:
+    """Open the web UI in the browser, logged in."""
+    with Client() as client:
+        url = client.login_url()
+    if as_json:
+        print_json({"url": url})
+    if not _open(url) and not as_json:
+        out.print(f"No browser can be opened from here. Open this link, it works once:\n{url}", soft_wrap=True)
+
+
+def login(as_json: AsJson = False) -> None:
+    """Print a link that logs a browser in, once."""
+    with Client() as client:
+        url = client.login_url()
+    if as_json:
+        print_json({"url": url})
+    else:
+        out.print(url, soft_wrap=True, highlight=False)
+
+
+def _serve(stack: Stack) -> None:
+    with contextlib.suppress(KeyboardInterrupt, SystemExit):  # the ordinary way to end
+        while True:
+            stack.tend()
+            time.sleep(0.2)
+
+
+def _welcome(url: str, home: Home, console: Console, as_json: bool, open_it: bool) -> None:
+    with Client(url, home=home) as client:
+        link = client.login_url()
+        opened = open_it and _open(client.login_url())
+    if as_json:
+        print_json({"url": url, "login_url": link, "home": str(home.path), "pid": os.getpid()})
+        return
+    console.print()
+    for name, text in (
+        ("Web UI", url + (" (opened)" if opened else "")),
+        ("Log in", f"{link}  (works once; `laser login` prints a new one)"),
+        ("Logs", str(home.logs / "*.log")),
+        ("Stop", "Ctrl-C"),
+    ):
+        console.print(f"[bold]{name:<7}[/] {text}", soft_wrap=True, highlight=False)
+
+
+def _welcome_again(error: InUse, home: Home, port: int, console: Console, as_json: bool, open_it: bool) -> None:
+    """The stack that runs already is as good, unless another port was asked for."""
+    running: Running | None = running_here(home)
+    if running is None or port not in (DEFAULT_PORT, int(running.url.rpartition(":")[2])):
+        raise error
+    console.print(f"Already running on {home.path} (process {running.pid}).", highlight=False)
+    _welcome(running.url, home, console, as_json, open_it)
+
+
+def _open(url: str) -> bool:
+    if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        return False  # webbrowser would start a text browser in this terminal
+    return webbrowser.open(url)

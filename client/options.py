@@ -1,0 +1,15 @@
+"""Options and arguments that several commands share."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard output instead of a table.")]
+RunRef = Annotated[str, typer.Argument(metavar="RUN", help="A run's id, its unique beginning, or its number.")]
+RunRefs = Annotated[list[str], typer.Argument(metavar="RUN...", help="Ids, unique beginnings or numbers of runs.")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="FIELD=VALUE", help="Change a field, such as store.kind=laser. May be repeated."),
+]

@@ -1,0 +1,32 @@
+"""Where the command line writes: answers to standard output, everything else to standard error."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+from rich.console import Console
+
+from client.errors import LaserError
+from client.render import escape
+
+out = Console()
+notes = Console(stderr=True)
+
+
+def print_json(value: Any) -> None:
+    """One JSON document on standard output; a line of its own when it is one of many."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+    sys.stdout.flush()
+
+
+def print_error(error: LaserError, as_json: bool) -> None:
+    """An error that the user can do something about."""
+    if as_json:
+        print_json(error.to_json())
+        return
+    first, _, rest = str(error).partition("\n")
+    notes.print(f"[bold red]Error:[/] {escape(first)}", highlight=False)
+    if rest:
+        notes.print(escape(rest), highlight=False)
