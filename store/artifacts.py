@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 
+from store.database import read
+from store.errors import NotFound
+from store.runs import number_of
 from store.settings import Settings
+from store.tables import artifacts, runs
 
 
 @dataclass(frozen=True)
@@ -25,16 +30,46 @@ class Artifact:
     created_at: float
 
 
+_columns = sa.select(artifacts, runs.c.id.label("run_id")).join(runs, runs.c.number == artifacts.c.run)
+
+
 def run_directory(settings: Settings, run_id: str) -> Path:
     """Folder of everything that a run leaves behind."""
     return settings.artifacts_dir / run_id
 
 
+def checkpoint_directory(settings: Settings, run_id: str, folder: str) -> Path:
+    """Folder of one checkpoint, as laser_core.run lays it out."""
+    return run_directory(settings, run_id) / "checkpoints" / folder
+
+
 def list_artifacts(engine: sa.Engine, settings: Settings, run_id: str) -> list[Artifact]:
     """Newest checkpoint first. Raises NotFound for the run."""
-    raise NotImplementedError
+    with read(engine) as connection:
+        query = _columns.where(artifacts.c.run == number_of(connection, run_id))
+        rows = connection.execute(query.order_by(artifacts.c.step.desc(), artifacts.c.name)).all()
+    return [_artifact(row, _file(settings, row)) for row in rows]
 
 
 def get(engine: sa.Engine, settings: Settings, artifact_id: str) -> tuple[Artifact, Path]:
     """The artifact and its file. Raises NotFound when either is missing or the file lies outside ``artifacts_dir``."""
-    raise NotImplementedError
+    if "\0" in artifact_id:
+        raise NotFound("no such artifact")
+    with read(engine) as connection:
+        row = connection.execute(_columns.where(artifacts.c.id == artifact_id)).one_or_none()
+    if row is None:
+        raise NotFound(f"no artifact {artifact_id!r}")
+    file = _file(settings, row).resolve()
+    if not file.is_relative_to(settings.artifacts_dir.resolve()) or not file.is_file():
+        raise NotFound(f"the file of artifact {artifact_id} is gone: newer checkpoints have replaced it")
+    return _artifact(row, file), file
+
+
+def _file(settings: Settings, row: sa.Row[Any]) -> Path:
+    return checkpoint_directory(settings, row.run_id, row.folder) / str(row.name)
+
+
+def _artifact(row: sa.Row[Any], file: Path) -> Artifact:
+    size = file.stat().st_size if file.is_file() else None
+    same = {name: getattr(row, name) for name in Artifact.__dataclass_fields__ if name != "size_bytes"}
+    return Artifact(**same, size_bytes=size)

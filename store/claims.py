@@ -5,6 +5,7 @@ Each call takes ``now`` (seconds since 1970) so that tests need no waiting; it i
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,17 @@ from typing import Any
 import sqlalchemy as sa
 
 from laser_core.events import Progress
+from store.artifacts import checkpoint_directory, run_directory
+from store.database import read, write
+from store.datasets import path as dataset_path
+from store.dialect import insert
+from store.errors import Conflict, Superseded
+from store.leases import expire_leases as expire_leases
+from store.runs import lock
 from store.settings import Settings
-from store.states import State
+from store.states import FINAL, LEASED, State, move
+from store.tables import attempts, leaders, run_datasets, runs
+from store.text import clean
 
 
 @dataclass(frozen=True)
@@ -36,16 +46,65 @@ class Orders:
     cancel: bool
 
 
+_sources = runs.alias("sources")
+
+# An eval waits until its training run has ended; then the checkpoint it reads stays the same.
+_READY = sa.and_(
+    runs.c.state == State.queued,
+    sa.or_(
+        runs.c.source.is_(None),
+        sa.exists().where(
+            _sources.c.number == runs.c.source, _sources.c.state.in_(FINAL), _sources.c.checkpoint.is_not(None)
+        ),
+    ),
+)
+
+
 def claim_run(
     engine: sa.Engine, worker_id: str, lease_s: float, *, settings: Settings, now: float | None = None
 ) -> Claim | None:
     """Takes the oldest queued run, or None when none is ready. ``settings`` say where files lie."""
-    raise NotImplementedError
+    now = time.time() if now is None else now
+    ready = sa.select(runs).where(_READY).order_by(runs.c.number).limit(1)
+    with write(engine) as connection:
+        # PostgreSQL: claimers at the same time pass over each other's row. SQLite: the write lock does it.
+        row = connection.execute(ready.with_for_update(skip_locked=True, of=runs)).one_or_none()
+        if row is None:
+            return None
+        epoch = row.epoch + 1
+        move(
+            connection,
+            row.number,
+            row.epoch,
+            State.queued,
+            State.starting,
+            f"attempt {epoch}" if epoch > 1 else "",
+            now,
+            epoch=epoch,
+            worker_id=worker_id,
+            lease_until=now + lease_s,
+            started_at=row.started_at or now,
+            step=row.checkpoint_step or 0,
+        )
+        connection.execute(sa.insert(attempts).values(run=row.number, epoch=epoch, worker_id=worker_id, started_at=now))
+        return Claim(
+            run_id=row.id,
+            epoch=epoch,
+            config=row.config,
+            checkpoint=row.checkpoint,
+            directory=run_directory(settings, row.id),
+            files=_files(connection, settings, row.number),
+            source_checkpoint=_source_checkpoint(connection, settings, row.source),
+        )
 
 
 def mark_running(engine: sa.Engine, run_id: str, epoch: int, *, now: float | None = None) -> None:
-    """starting → running; nothing when a cancel came first. Raises Superseded."""
-    raise NotImplementedError
+    """starting → running; nothing when it runs already or a cancel came first. Raises Superseded."""
+    now = time.time() if now is None else now
+    with write(engine) as connection:
+        row = hold(connection, run_id, epoch)
+        if row.state == State.starting:
+            move(connection, row.number, epoch, State.starting, State.running, "", now)
 
 
 def heartbeat(
@@ -58,7 +117,15 @@ def heartbeat(
     now: float | None = None,
 ) -> Orders:
     """Extends the lease. Raises Superseded when the run is no longer this epoch's."""
-    raise NotImplementedError
+    now = time.time() if now is None else now
+    with write(engine) as connection:
+        row = hold(connection, run_id, epoch)
+        values: dict[str, Any] = {"lease_until": now + lease_s}
+        if progress is not None:
+            shown = {"step": progress.step, "steps": progress.steps, "step_time_s": progress.step_time_s}
+            values |= shown | {"updated_at": now}
+        connection.execute(sa.update(runs).where(runs.c.number == row.number).values(values))
+        return Orders(cancel=row.state == State.cancelling)
 
 
 def finish(
@@ -75,7 +142,16 @@ def finish(
 
     Raises Superseded, or Conflict for a state that the run can't end in.
     """
-    raise NotImplementedError
+    now = time.time() if now is None else now
+    if state not in FINAL:
+        raise Conflict(f"a run ends as {', '.join(sorted(FINAL))}, not {state}")
+    with write(engine) as connection:
+        row = lock(connection, run_id)
+        if row.epoch == epoch and row.state == state:
+            return  # the answer to an earlier call was lost
+        _check_held(row, epoch)
+        also = {} if result is None else {"result": result}
+        move(connection, row.number, epoch, State(row.state), State(state), clean(reason, 2000), now, **also)
 
 
 def release(engine: sa.Engine, run_id: str, epoch: int, reason: str, *, now: float | None = None) -> None:
@@ -83,22 +159,52 @@ def release(engine: sa.Engine, run_id: str, epoch: int, reason: str, *, now: flo
 
     Raises Superseded.
     """
-    raise NotImplementedError
-
-
-def expire_leases(engine: sa.Engine, max_attempts: int = 3, *, now: float | None = None) -> list[str]:
-    """The reconciler's round: ids of runs taken from silent workers or ended by a timeout of their state.
-
-    A lost run returns to the queue; after ``max_attempts`` workers lost since its last checkpoint it fails.
-    """
-    raise NotImplementedError
+    now = time.time() if now is None else now
+    with write(engine) as connection:
+        row = hold(connection, run_id, epoch)
+        target = State.cancelled if row.state == State.cancelling else State.queued
+        move(connection, row.number, epoch, State(row.state), target, clean(reason, 2000), now)
 
 
 def queued_count(engine: sa.Engine) -> int:
     """Runs that a worker could claim now."""
-    raise NotImplementedError
+    with read(engine) as connection:
+        return connection.execute(sa.select(sa.func.count()).select_from(runs).where(_READY)).scalar_one()
 
 
 def lead(engine: sa.Engine, name: str, holder: str, ttl_s: float, *, now: float | None = None) -> bool:
     """Whether ``holder`` leads ``name`` for the next ``ttl_s`` seconds; the leader renews by calling again."""
-    raise NotImplementedError
+    now = time.time() if now is None else now
+    term = {"holder": holder, "until": now + ttl_s}
+    with write(engine) as connection:
+        claim = insert(connection, leaders).values(name=name, **term)
+        mine = sa.or_(leaders.c.holder == holder, leaders.c.until < now)
+        elected = claim.on_conflict_do_update(index_elements=["name"], set_=term, where=mine)
+        return connection.execute(elected.returning(leaders.c.name)).one_or_none() is not None
+
+
+# --- for the other modules ---------------------------------------------------------------------------------------------
+
+
+def hold(connection: sa.Connection, run_id: str, epoch: int) -> sa.Row[Any]:
+    """The run's row, locked. Raises Superseded unless the run is in the hands of this epoch's worker."""
+    row = lock(connection, run_id)
+    _check_held(row, epoch)
+    return row
+
+
+def _check_held(row: sa.Row[Any], epoch: int) -> None:
+    if row.epoch != epoch or State(row.state) not in LEASED:
+        raise Superseded(f"run {row.id} is {row.state} in epoch {row.epoch}; epoch {epoch} may no longer write to it")
+
+
+def _files(connection: sa.Connection, settings: Settings, number: int) -> dict[str, Path]:
+    query = sa.select(run_datasets.c.name, run_datasets.c.dataset_id).where(run_datasets.c.run == number)
+    return {name: dataset_path(settings, dataset_id) for name, dataset_id in connection.execute(query)}
+
+
+def _source_checkpoint(connection: sa.Connection, settings: Settings, source: int | None) -> Path | None:
+    if source is None:
+        return None
+    row = connection.execute(sa.select(runs.c.id, runs.c.checkpoint).where(runs.c.number == source)).one()
+    return checkpoint_directory(settings, row.id, row.checkpoint)

@@ -2,11 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import base64
+import re
+import secrets
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import sqlalchemy as sa
 
-from laser_core.events import Event
+from laser_core.events import (
+    CheckpointSaved,
+    Event,
+    Log,
+    Memory,
+    Metrics,
+    Progress,
+    Result,
+    Started,
+    Trace,
+    to_json,
+)
+from store import metrics, traces
+from store.claims import hold
+from store.database import read, write
+from store.dialect import insert
+from store.errors import Conflict, NotFound
+from store.runs import number_of
+from store.tables import artifacts, attempts, runs
+from store.tables import events as event_table
+from store.text import clean
+
+LOG_CHARACTERS = 4000
+KEY_CHARACTERS = 120
+CHECKPOINTS_KEPT = 2  # on disk, by laser_core.checkpoint
+_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
 
 
 def ingest(
@@ -24,9 +55,129 @@ def ingest(
     A range that was stored already is left alone. Raises Superseded when the run is no longer this epoch's, and Conflict
     when the range doesn't continue the stored offset (read on from ``spool_offset``).
     """
-    raise NotImplementedError
+    now = time.time() if now is None else now
+    batch = _Batch()
+    for event in events:
+        batch.add(event)
+    with write(engine) as connection:
+        row = hold(connection, run_id, epoch)
+        this_attempt = sa.and_(attempts.c.run == row.number, attempts.c.epoch == epoch)
+        offset = connection.execute(sa.select(attempts.c.spool_offset).where(this_attempt)).scalar_one()
+        if end <= offset:
+            return
+        if start != offset:
+            raise Conflict(f"spool bytes {start} to {end} don't continue the {offset} stored; read on from there")
+        connection.execute(sa.update(attempts).where(this_attempt).values(spool_offset=end))
+        batch.store(connection, row, now)
 
 
 def spool_offset(engine: sa.Engine, run_id: str, epoch: int) -> int:
     """Bytes of this attempt's spool that are stored. Raises NotFound."""
-    raise NotImplementedError
+    with read(engine) as connection:
+        this_attempt = (attempts.c.run == number_of(connection, run_id), attempts.c.epoch == epoch)
+        offset: int | None = connection.execute(sa.select(attempts.c.spool_offset).where(*this_attempt)).scalar()
+        if offset is None:
+            raise NotFound(f"run {run_id} has no attempt {epoch}")
+        return offset
+
+
+@dataclass
+class _Batch:
+    """Events sorted by where they are stored."""
+
+    log: list[tuple[str, dict[str, Any]]] = field(default_factory=list)  # (kind, data) of the run's event log
+    points: dict[str, tuple[list[int], list[float]]] = field(default_factory=dict)
+    traces: list[Trace] = field(default_factory=list)
+    checkpoints: list[CheckpointSaved] = field(default_factory=list)
+    columns: dict[str, Any] = field(default_factory=dict)  # of the run's row
+
+    def add(self, event: Event) -> None:
+        match event:
+            case Metrics(step, values):
+                for key, value in values.items():
+                    steps, column = self.points.setdefault(key[:KEY_CHARACTERS], ([], []))
+                    steps.append(step)
+                    column.append(value)
+            case Trace():
+                self.traces.append(event)
+            case Progress(step, steps, step_time_s):
+                self.columns |= {"step": step, "steps": steps, "step_time_s": step_time_s}
+            case Log(message, level):
+                self.log.append(("log", {"message": clean(message, LOG_CHARACTERS), "level": level}))
+            case Started(step, steps):
+                self.columns |= {"step": step, "steps": steps}
+                self.log.append(("started", _data(event)))
+            case Memory():
+                self.log.append(("memory", _data(event)))
+            case CheckpointSaved():
+                self.checkpoints.append(_checked(event))
+                self.log.append(("checkpoint", _data(event)))
+            case Result():
+                self.columns["result"] = _data(event)
+                self.log.append(("result", _data(event)))
+            case _:
+                raise TypeError(f"{type(event).__name__} is not an event that can be stored")
+
+    def store(self, connection: sa.Connection, row: sa.Row[Any], now: float) -> None:
+        if self.points:
+            metrics.append(connection, row.number, self.points)
+            self.log.append(("metrics", {"step": max(steps[-1] for steps, _ in self.points.values())}))
+        if self.traces:
+            traces.append(connection, row.number, self.traces)
+            self.log.append(("traces", {"step": self.traces[-1].step}))
+        if self.checkpoints:
+            self.columns |= _point_at(connection, row, self.checkpoints, now)
+        if self.log:
+            numbered = enumerate(self.log, row.last_seq + 1)
+            entry = {"run": row.number, "time": now, "epoch": row.epoch}
+            entries = [entry | {"seq": seq, "kind": kind, "data": data} for seq, (kind, data) in numbered]
+            connection.execute(sa.insert(event_table), entries)
+        columns = self.columns | {"last_seq": row.last_seq + len(self.log), "updated_at": now}
+        connection.execute(sa.update(runs).where(runs.c.number == row.number).values(columns))
+
+
+def _data(event: Event) -> dict[str, Any]:
+    return {name: value for name, value in to_json(event).items() if name != "type"}
+
+
+def _checked(event: CheckpointSaved) -> CheckpointSaved:
+    for name in (event.name, *event.files):
+        if not _FILE_NAME.fullmatch(name):
+            raise ValueError(f"checkpoint: {name!r} is no plain file name")
+    return event
+
+
+def _point_at(
+    connection: sa.Connection, row: sa.Row[Any], checkpoints: Iterable[CheckpointSaved], now: float
+) -> dict[str, Any]:
+    """Lists the checkpoints' files and forgets those of older ones; the columns that point the run at the newest."""
+    kept = list(checkpoints)[-CHECKPOINTS_KEPT:]
+    files = [
+        {
+            "id": "a_" + base64.b32encode(secrets.token_bytes(8)).decode().lower()[:12],
+            "run": row.number,
+            "kind": "checkpoint",
+            "folder": checkpoint.name,
+            "name": name,
+            "step": checkpoint.step,
+            "sha256": sha256,
+            "created_at": now,
+        }
+        for checkpoint in kept
+        for name, sha256 in checkpoint.files.items()
+    ]
+    if files:
+        statement = insert(connection, artifacts)
+        renewed = {name: statement.excluded[name] for name in ("step", "sha256", "created_at")}
+        place = ["run", "kind", "folder", "name"]
+        connection.execute(statement.on_conflict_do_update(index_elements=place, set_=renewed), files)
+    mine = sa.and_(artifacts.c.run == row.number, artifacts.c.kind == "checkpoint")
+    newest = (
+        sa.select(artifacts.c.step).where(mine).distinct().order_by(artifacts.c.step.desc()).limit(CHECKPOINTS_KEPT)
+    )
+    steps = connection.execute(newest).scalars().all()
+    if steps:
+        connection.execute(sa.delete(artifacts).where(mine, artifacts.c.step < steps[-1]))
+    moved_on = kept[-1].step > (row.checkpoint_step or -1)
+    columns = {"checkpoint": kept[-1].name, "checkpoint_step": kept[-1].step}
+    return columns | ({"lost": 0} if moved_on else {})

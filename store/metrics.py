@@ -1,11 +1,31 @@
-"""Reading metrics: down-sampled for charts with extremes kept, or every point."""
+"""Metrics: points packed in chunks, so that a million of one series is a few hundred rows.
+
+Steps of one series only rise. A point at or below the newest step is one that a resumed run computed again from its
+checkpoint; it has the same value and is left out (docs/decisions/0004-metric-storage.md).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, cast
 
+import numpy as np
 import sqlalchemy as sa
+from tsdownsample import MinMaxDownsampler
+
+from store import database
+from store.dialect import insert
+from store.runs import number_of
+from store.tables import chunks, series
+
+TAIL_POINTS = 512  # a shorter last chunk is written anew with what follows: 8 KiB at most for every flush
+CHUNK_POINTS = 8192
+BEFORE_ALL = int(np.iinfo(np.int64).min)
+_DOWNSAMPLER: Any = cast(Any, MinMaxDownsampler)()
+
+Points = Mapping[str, tuple[Sequence[int], Sequence[float]]]
 
 
 @dataclass(frozen=True)
@@ -20,7 +40,11 @@ class Series:
 
 def keys(engine: sa.Engine, run_id: str) -> list[str]:
     """Names of a run's metrics, sorted. Raises NotFound."""
-    raise NotImplementedError
+    with database.read(engine) as connection:
+        number = number_of(connection, run_id)
+        return list(
+            connection.execute(sa.select(series.c.key).where(series.c.run == number).order_by(series.c.key)).scalars()
+        )
 
 
 def read(
@@ -30,11 +54,146 @@ def read(
     points: int = 1000,
     after_step: int | None = None,
 ) -> list[Series]:
-    """At most about ``points`` points of each metric (all metrics when ``keys`` is None), after ``after_step``; least and
-    greatest value of every stretch are kept exactly. Raises NotFound."""
-    raise NotImplementedError
+    """At most ``points`` points of each metric (all metrics when ``keys`` is None), after ``after_step``, sorted by key.
+
+    The first and last point and the least and greatest value of every stretch are kept exactly. Raises NotFound.
+    """
+    query = sa.select(chunks.c.key, chunks.c.packed_steps, chunks.c.packed_values)
+    with database.read(engine) as connection:
+        query = query.where(chunks.c.run == number_of(connection, run_id))
+        if keys is not None:
+            query = query.where(chunks.c.key.in_(keys))
+        if after_step is not None:
+            query = query.where(chunks.c.last_step > after_step)
+        rows = connection.execute(query.order_by(chunks.c.key, chunks.c.first_step)).all()
+    return [
+        _series(key, list(group), points, after_step) for key, group in itertools.groupby(rows, key=lambda row: row.key)
+    ]
 
 
 def iter_points(engine: sa.Engine, run_id: str) -> Iterator[tuple[str, int, float]]:
-    """Every (key, step, value), by key and step, read chunk by chunk. Raises NotFound at once."""
-    raise NotImplementedError
+    """Every (key, step, value), by key and step, a few chunks at a time: a slow reader holds no transaction open.
+
+    Raises NotFound at once.
+    """
+    with database.read(engine) as connection:
+        return _iter_points(engine, number_of(connection, run_id))
+
+
+def append(connection: sa.Connection, number: int, points: Points) -> None:
+    """Adds points to a run whose row the caller has locked; those that are there already are left out."""
+    heads = {row.key: row for row in connection.execute(sa.select(series).where(series.c.run == number))}
+    fresh = {key: _fresh(steps, values, heads.get(key)) for key, (steps, values) in points.items()}
+    fresh = {key: arrays for key, arrays in fresh.items() if len(arrays[0])}
+    if not fresh:
+        return
+    tails = _tails(connection, number, [heads[key] for key in fresh if key in heads])
+    chunk_rows, series_rows = [], []
+    for key, (steps, values) in fresh.items():
+        added = len(steps)
+        if key in tails:
+            steps, values = np.concatenate([tails[key][0], steps]), np.concatenate([tails[key][1], values])
+        pieces = list(_chunks(number, key, steps, values))
+        chunk_rows += pieces
+        before = heads[key].points if key in heads else 0
+        series_rows.append(_head(number, key, before + added, steps, values, pieces[-1]))
+    _replace(connection, chunks, chunk_rows)
+    _replace(connection, series, series_rows)
+
+
+# --- writing -----------------------------------------------------------------------------------------------------------
+
+
+def _fresh(steps: Sequence[int], values: Sequence[float], head: sa.Row[Any] | None) -> tuple[Any, Any]:
+    """The points whose step is above every one before."""
+    steps_array, values_array = np.asarray(steps, "<i8"), np.asarray(values, "<f8")
+    newest = BEFORE_ALL if head is None else head.step
+    highest = np.maximum.accumulate(np.concatenate([[newest], steps_array]))[:-1]
+    rising = steps_array > highest
+    return (steps_array, values_array) if rising.all() else (steps_array[rising], values_array[rising])
+
+
+def _tails(connection: sa.Connection, number: int, heads: list[sa.Row[Any]]) -> dict[str, tuple[Any, Any]]:
+    """Points of the last chunks that are still short."""
+    short = [(head.key, head.tail_step) for head in heads if head.tail_points < TAIL_POINTS]
+    if not short:
+        return {}
+    query = sa.select(chunks.c.key, chunks.c.packed_steps, chunks.c.packed_values).where(
+        chunks.c.run == number, sa.tuple_(chunks.c.key, chunks.c.first_step).in_(short)
+    )
+    return {row.key: _unpacked([row]) for row in connection.execute(query)}
+
+
+def _chunks(number: int, key: str, steps: Any, values: Any) -> Iterator[dict[str, Any]]:
+    for start in range(0, len(steps), CHUNK_POINTS):
+        part = steps[start : start + CHUNK_POINTS]
+        yield {
+            "run": number,
+            "key": key,
+            "first_step": int(part[0]),
+            "last_step": int(part[-1]),
+            "packed_steps": part.tobytes(),
+            "packed_values": values[start : start + CHUNK_POINTS].tobytes(),
+        }
+
+
+def _head(number: int, key: str, points: int, steps: Any, values: Any, tail: dict[str, Any]) -> dict[str, Any]:
+    value = float(values[-1])
+    return {
+        "run": number,
+        "key": key,
+        "points": points,
+        "step": int(steps[-1]),
+        "value": None if np.isnan(value) else value,
+        "tail_step": tail["first_step"],
+        "tail_points": len(tail["packed_steps"]) // 8,
+    }
+
+
+def _replace(connection: sa.Connection, table: sa.Table, rows: list[dict[str, Any]]) -> None:
+    statement = insert(connection, table)
+    fixed = {column.name for column in table.primary_key}
+    changed = {column.name: statement.excluded[column.name] for column in table.c if column.name not in fixed}
+    connection.execute(statement.on_conflict_do_update(index_elements=sorted(fixed), set_=changed), rows)
+
+
+# --- reading -----------------------------------------------------------------------------------------------------------
+
+
+def _unpacked(rows: Sequence[Any]) -> tuple[Any, Any]:
+    steps = np.frombuffer(b"".join(row.packed_steps for row in rows), "<i8")
+    return steps, np.frombuffer(b"".join(row.packed_values for row in rows), "<f8")
+
+
+def _series(key: str, rows: list[Any], points: int, after_step: int | None) -> Series:
+    steps, values = _unpacked(rows)
+    if after_step is not None:
+        start = int(np.searchsorted(steps, after_step, side="right"))
+        steps, values = steps[start:], values[start:]
+    kept = _kept(values, points)
+    return Series(key, steps[kept].tolist(), values[kept].tolist(), len(steps))
+
+
+def _kept(values: Any, points: int) -> Any:
+    """Indices of at most ``points`` values: the ends, and the extremes of equal stretches between."""
+    if len(values) <= max(points, 4):
+        return slice(None)
+    pairs = max(2, points - 2) // 2 * 2
+    chosen = _DOWNSAMPLER.downsample(np.ascontiguousarray(values), n_out=pairs)
+    return np.unique(np.concatenate([[0], chosen.astype(np.int64), [len(values) - 1]]))
+
+
+def _iter_points(engine: sa.Engine, number: int) -> Iterator[tuple[str, int, float]]:
+    place = ("", BEFORE_ALL)
+    while True:
+        query = sa.select(chunks).where(
+            chunks.c.run == number, sa.tuple_(chunks.c.key, chunks.c.first_step) > sa.tuple_(*place)
+        )
+        with database.read(engine) as connection:
+            rows = connection.execute(query.order_by(chunks.c.key, chunks.c.first_step).limit(16)).all()
+        if not rows:
+            return
+        for row in rows:
+            steps, values = _unpacked([row])
+            yield from zip(itertools.repeat(row.key), steps.tolist(), values.tolist())
+        place = (rows[-1].key, rows[-1].first_step)

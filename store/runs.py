@@ -18,6 +18,7 @@ from store.dialect import insert
 from store.errors import Conflict, NotFound, Refused
 from store.states import FINAL, State, move
 from store.tables import datasets, events, run_datasets, run_tags, runs, series
+from store.text import clean
 
 
 @dataclass(frozen=True)
@@ -69,16 +70,19 @@ def create_run(
     """
     now = time.time() if now is None else now
     with write(engine) as connection:
+        if earlier := _earlier(connection, config, owner_id, idempotency_key):
+            return earlier, False
         source = _source(connection, config)
         inputs = _inputs(connection, config, source)
         values = _row_values(config, source, now) | {"owner_id": owner_id, "idempotency_key": idempotency_key}
-        row = connection.execute(
-            insert(connection, runs).values(values).on_conflict_do_nothing().returning(runs.c.number)
-        ).one_or_none()
-        if row is None:
-            return _earlier(connection, config, owner_id, idempotency_key), False
+        statement = insert(connection, runs).values(values)
+        once = statement.on_conflict_do_nothing(index_elements=["owner_id", "idempotency_key"])
+        row = connection.execute(once.returning(runs.c.number)).one_or_none()
+        if row is None and (earlier := _earlier(connection, config, owner_id, idempotency_key)):
+            return earlier, False
+        assert row is not None
         if config.tags:
-            tags = [{"run": row.number, "tag": tag} for tag in dict.fromkeys(config.tags)]
+            tags = [{"run": row.number, "tag": tag} for tag in dict.fromkeys(clean(tag, 40) for tag in config.tags)]
             connection.execute(sa.insert(run_tags), tags)
         if inputs:
             connection.execute(sa.insert(run_datasets), [{"run": row.number, **i} for i in inputs])
@@ -93,12 +97,14 @@ def get_run(engine: sa.Engine, run_id: str) -> Run:
         return load(connection, [number_of(connection, run_id)])[0]
 
 
-def request_cancel(engine: sa.Engine, run_id: str, reason: str = "cancelled by its owner") -> Run:
+def request_cancel(
+    engine: sa.Engine, run_id: str, reason: str = "cancelled by its owner", *, now: float | None = None
+) -> Run:
     """Cancels at once what no worker holds; otherwise asks the worker with its next beat. Asking again changes nothing.
 
     Raises NotFound, and Conflict for a run that has succeeded or failed.
     """
-    now = time.time()
+    now = time.time() if now is None else now
     with write(engine) as connection:
         row = lock(connection, run_id)
         state = State(row.state)
@@ -147,6 +153,8 @@ def runs_changed(engine: sa.Engine, since: float, limit: int = 200) -> list[Run]
 
 def number_of(connection: sa.Connection, run_id: str) -> int:
     """Raises NotFound."""
+    if "\0" in run_id:  # PostgreSQL refuses it in any text
+        raise NotFound("no such run")
     number: int | None = connection.execute(sa.select(runs.c.number).where(runs.c.id == run_id)).scalar()
     if number is None:
         raise NotFound(f"no run {run_id!r}")
@@ -189,7 +197,7 @@ def _run(row: sa.Row[Any], tags: list[str], latest: dict[str, float]) -> Run:
 def _row_values(config: RunConfig, source: sa.Row[Any] | None, now: float) -> dict[str, Any]:
     return {
         "id": "r_" + base64.b32encode(secrets.token_bytes(8)).decode().lower()[:12],
-        "name": config.name or _made_name(config, source),
+        "name": clean(config.name, 120) or clean(_made_name(config, source), 240),
         "kind": config.kind,
         "store_kind": config.store.kind if isinstance(config, TrainConfig) else "",
         "seed": config.seed,
@@ -220,7 +228,8 @@ def _source(connection: sa.Connection, config: RunConfig) -> sa.Row[Any] | None:
     """The training run whose checkpoint an eval reads."""
     if not isinstance(config, EvalConfig):
         return None
-    row = connection.execute(sa.select(runs).where(runs.c.id == config.checkpoint)).one_or_none()
+    query = sa.select(runs).where(runs.c.id == clean(config.checkpoint, 40))
+    row = connection.execute(query.with_for_update(read=True, key_share=True)).one_or_none()  # can't be deleted now
     if row is None:
         raise Refused(Problem("checkpoint", f"no run {config.checkpoint!r}; give the id of a training run"))
     if row.kind != "train":
@@ -249,10 +258,14 @@ def _inputs(connection: sa.Connection, config: RunConfig, source: sa.Row[Any] | 
     return found
 
 
-def _earlier(connection: sa.Connection, config: RunConfig, owner_id: str, key: str | None) -> Run:
-    row = connection.execute(
-        sa.select(runs.c.number, runs.c.config_hash).where(runs.c.owner_id == owner_id, runs.c.idempotency_key == key)
-    ).one()
+def _earlier(connection: sa.Connection, config: RunConfig, owner_id: str, key: str | None) -> Run | None:
+    """The run that this key made before."""
+    if key is None:
+        return None
+    same_key = (runs.c.owner_id == owner_id, runs.c.idempotency_key == key)
+    row = connection.execute(sa.select(runs.c.number, runs.c.config_hash).where(*same_key)).one_or_none()
+    if row is None:
+        return None
     if row.config_hash != config_hash(config):
         raise Conflict(f"the idempotency key {key!r} was used for another configuration; use a new key")
     return load(connection, [row.number])[0]

@@ -57,6 +57,7 @@ def move(
     target: State,
     reason: str,
     now: float,
+    /,
     **also: Any,
 ) -> None:
     """Moves a run from ``source`` to ``target``, sets the columns in ``also``, and appends the "state" event.

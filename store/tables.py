@@ -27,7 +27,7 @@ class Json(sa.types.TypeDecorator[Any]):
     cache_ok = True
 
     def process_bind_param(self, value: Any, dialect: sa.Dialect) -> str | None:
-        return None if value is None else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+        return None if value is None else json.dumps(value, separators=(",", ":"))
 
     def process_result_value(self, value: Any, dialect: sa.Dialect) -> Any:
         return None if value is None else json.loads(value)
@@ -160,8 +160,8 @@ chunks = Table(
     Column("key", sa.String(120), primary_key=True),
     Column("first_step", sa.BigInteger, primary_key=True, autoincrement=False),
     Column("last_step", sa.BigInteger, nullable=False),
-    Column("steps", sa.LargeBinary, nullable=False),
-    Column("values", sa.LargeBinary, nullable=False),
+    Column("packed_steps", sa.LargeBinary, nullable=False),
+    Column("packed_values", sa.LargeBinary, nullable=False),
 )
 
 traces = Table(

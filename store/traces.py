@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import sqlalchemy as sa
+
+from laser_core.events import Trace
+from store import database
+from store.dialect import insert
+from store.runs import number_of
+from store.tables import traces
 
 
 @dataclass(frozen=True)
 class SiteTrace:
-    """One site's updates in order, as columns; ``energies`` only when asked for."""
+    """One site's updates in order, as columns; ``energies`` only when asked for. NaN comes back as nan."""
 
     site: str
     width: int
@@ -30,4 +40,54 @@ def read(
     with_energies: bool = False,
 ) -> list[SiteTrace]:
     """Traces of every site (or one), sorted by site. Raises NotFound for the run."""
-    raise NotImplementedError
+    columns = [column for column in traces.c if with_energies or column.name != "energies"]
+    with database.read(engine) as connection:
+        query = sa.select(*columns).where(traces.c.run == number_of(connection, run_id))
+        if site is not None:
+            query = query.where(traces.c.site == site)
+        if after_step is not None:
+            query = query.where(traces.c.step > after_step)
+        rows = connection.execute(query.order_by(traces.c.site, traces.c.number)).all()
+    return [
+        _site_trace(name, list(group), with_energies) for name, group in itertools.groupby(rows, lambda row: row.site)
+    ]
+
+
+def append(connection: sa.Connection, number: int, updates: Iterable[Trace]) -> None:
+    """Adds traces to a run whose row the caller has locked; a site's update that is there already is left alone."""
+    rows = [
+        {
+            "run": number,
+            "site": trace.site[:120],
+            "number": trace.update,
+            "step": trace.step,
+            "event": trace.event,
+            "rank": trace.rank,
+            "width": trace.width,
+            "fidelity": _nullable(trace.fidelity),
+            "drift": _nullable(trace.drift),
+            "saved_bytes": trace.saved_bytes,
+            "energies": np.asarray(trace.energies, "<f4").tobytes(),
+        }
+        for trace in updates
+    ]
+    connection.execute(insert(connection, traces).on_conflict_do_nothing(), rows)
+
+
+def _nullable(value: float) -> float | None:
+    return None if value != value else value  # SQLite has no NaN
+
+
+def _site_trace(site: str, rows: list[sa.Row[Any]], with_energies: bool) -> SiteTrace:
+    nan = float("nan")
+    return SiteTrace(
+        site=site,
+        width=rows[-1].width,
+        steps=[row.step for row in rows],
+        ranks=[row.rank for row in rows],
+        fidelities=[nan if row.fidelity is None else row.fidelity for row in rows],
+        drifts=[nan if row.drift is None else row.drift for row in rows],
+        saved_bytes=[row.saved_bytes for row in rows],
+        events=[row.event for row in rows],
+        energies=[np.frombuffer(row.energies, "<f4").tolist() for row in rows] if with_energies else None,
+    )

