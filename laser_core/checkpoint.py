@@ -125,7 +125,9 @@ def _contents(snapshot: Snapshot) -> Iterator[tuple[str, bytes]]:
 def _packed(tensors: Mapping[str, Tensor]) -> bytes:
     # safetensors refuses tensors that share storage, as an expanded or sliced one does: such get their own.
     own = {
-        name: x.detach().cpu() if x.is_contiguous() and x.untyped_storage().nbytes() == x.nbytes else x.detach().cpu().clone().contiguous()
+        name: x.detach().cpu()
+        if x.is_contiguous() and x.untyped_storage().nbytes() == x.nbytes
+        else x.detach().cpu().clone().contiguous()
         for name, x in tensors.items()
     }
     return safetensors.torch.save(own)

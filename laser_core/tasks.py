@@ -87,7 +87,8 @@ def prepare(config: SudokuTask | CsvTask, files: Mapping[str, Path]) -> Sequenti
 
 def _generated(config: SudokuTask) -> Sequential:
     rng = random.Random(f"sudoku {config.size} {config.max_blanks} {config.data_seed}")
-    wanted, pairs = config.train_puzzles + config.test_puzzles, {}
+    wanted = config.train_puzzles + config.test_puzzles
+    pairs: dict[int, tuple[Cells, Cells]] = {}
     while len(pairs) < wanted:
         before = len(pairs)
         _add_puzzles(pairs, min(_GENERATED_AT_ONCE, wanted - before), config, rng)
@@ -132,7 +133,9 @@ def _exhausted(config: SudokuTask, found: int) -> str:
     kind = "puzzles that no symmetry turns into each other" if config.augment else "different puzzles"
     limit = f" with at most {config.max_blanks} blanks" if config.max_blanks else ""
     wanted = f"{config.train_puzzles} train_puzzles + {config.test_puzzles} test_puzzles"
-    return f"found only {found} {kind}{limit} of {config.size}×{config.size}, fewer than {wanted}; ask for fewer of them"
+    return (
+        f"found only {found} {kind}{limit} of {config.size}×{config.size}, fewer than {wanted}; ask for fewer of them"
+    )
 
 
 # --- from files --------------------------------------------------------------------------------------------------------

@@ -1,0 +1,324 @@
+"""Trains a TRM: deep supervision with a carry and halting, told as a stream of events.
+
+Everything that decides the next step's numbers is in a Snapshot, so a resumed run equals an uninterrupted one; on the CPU
+bit for bit. Shapes: B batch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import math
+import statistics
+import time
+from collections import deque
+from collections.abc import Generator, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from laser_core import memory
+from laser_core.checkpoint import Checkpoint, model_sha256
+from laser_core.config import ConfigError, Problem, TrainConfig, to_json
+from laser_core.device import choose_device, device_name, versions
+from laser_core.evaluate import Scores, score
+from laser_core.events import Event, Log, Memory, Metrics, Progress, Result, Snapshot, Started, Trace
+from laser_core.loss import Losses, act_loss
+from laser_core.model import TRM, Batch, Carry
+from laser_core.optim import adamw, average, load_optimiser_tensors, optimiser_tensors, rate_factor, sign_sgd
+from laser_core.stores import ActivationStore, make_store
+from laser_core.tasks import PuzzleTask, prepare
+
+EVALUATION_BATCH = 256
+PROGRESS_EVERY_S = 1.0
+_WARM_UP_STEPS = 5  # of each attempt, left out of the step time
+_TIMES_KEPT = 2000
+_WINDOW = ("loss", "lm_loss", "halt_loss", "exact_accuracy", "cell_accuracy", "halted")
+
+
+def train(
+    config: TrainConfig, checkpoint: Checkpoint | None = None, *, files: Mapping[str, Path] | None = None
+) -> Iterator[Event]:
+    """Trains from the start, or on from ``checkpoint``; stop asking for events to cancel. Touches disk only to read files.
+
+    Same configuration, same events, but for times. Raises ConfigError for a configuration that can't be run, and
+    FloatingPointError when the loss or its gradient isn't finite any more; no Snapshot holds such weights.
+    """
+    device = choose_device(config.device)
+    if checkpoint:
+        _check_same(checkpoint.state["config"], to_json(config))
+    task = yield from prepare(config.task, files or {})
+    trainer = Trainer(config, task, device)
+    if checkpoint:
+        trainer.restore(checkpoint)
+    parameters = sum(weight.numel() for weight in trainer.model.parameters())
+    yield Started(trainer.step, config.training.steps, device_name(device), parameters, versions())
+    yield Log(f"training on {device_name(device)}: {len(task.train)} puzzles, {len(task.test)} to test on")
+    yield from _steps(trainer)
+    scores = yield from _evaluated(trainer)
+    yield scores.metrics(trainer.step)
+    snapshot = trainer.snapshot()
+    yield snapshot
+    yield trainer.result(scores, model_sha256(snapshot.model))
+
+
+def _steps(trainer: Trainer) -> Iterator[Event]:
+    training, told_at = trainer.config.training, time.monotonic()
+    while trainer.step < training.steps:
+        yield from trainer.train_step()
+        step, is_last = trainer.step, trainer.step == training.steps
+        if step == 1 or (trainer.memory_is_stale and trainer.is_logging):
+            yield trainer.measure_memory()
+        if trainer.is_logging:
+            yield trainer.window_metrics()
+        if training.evaluate_every and step % training.evaluate_every == 0 and not is_last:
+            scores = yield from _evaluated(trainer)
+            yield scores.metrics(step)
+        if step % training.checkpoint_every == 0 and not is_last:
+            yield trainer.snapshot()
+        if is_last or time.monotonic() - told_at >= PROGRESS_EVERY_S:
+            told_at = time.monotonic()
+            yield trainer.progress()
+
+
+def _evaluated(trainer: Trainer) -> Generator[Event, None, Scores]:
+    """Scores of the averaged weights on the test puzzles; lets the consumer in after every batch."""
+    scoring = score(
+        trainer.averaged_model(), trainer.task.test, EVALUATION_BATCH, trainer.config.training.supervision_steps
+    )
+    while True:
+        try:
+            next(scoring)
+        except StopIteration as done:
+            scores: Scores = done.value
+            return scores
+        yield trainer.progress()
+
+
+class Trainer:
+    """A training run between two events: the model and everything that decides its next step."""
+
+    def __init__(self, config: TrainConfig, task: PuzzleTask, device: torch.device) -> None:
+        self.config, self.task, self.device = config, task, device
+        weights = _generator(config.seed, "weights")
+        self.batches, self.halting = _generator(config.seed, "batches"), _generator(config.seed, "halting")
+        self.store = make_store(config.store)
+        self.model = TRM(config.model, task.vocab_size, task.seq_len, store=self.store, generator=weights).to(device)
+        self.averaged = TRM(config.model, task.vocab_size, task.seq_len, store=ActivationStore(), generator=weights)
+        self.averaged.to(device).load_state_dict(self.model.state_dict())
+        self.optimiser = adamw(self.model, config.training)
+        self.carry = self.model.initial_carry(config.training.batch_size)
+        self.step = 0
+        self.window = torch.zeros(len(_WINDOW), dtype=torch.float64, device=device)  # sums since the last metrics
+        self.window_steps = 0
+        self.gradient_norm = 0.0
+        self.memory: tuple[int, int] = (0, 0)  # saved and eager bytes when last measured
+        self.memory_is_stale = False
+        self.times: deque[float] = deque(maxlen=_TIMES_KEPT)
+        self.steps_timed = 0
+        self.earlier_step_time_s = 0.0
+
+    # --- one step
+
+    @property
+    def is_logging(self) -> bool:
+        """Whether metrics are due after the step just done."""
+        return self.step % self.config.training.log_every == 0 or self.step == self.config.training.steps
+
+    def train_step(self) -> list[Trace]:
+        """One optimiser step; the traces of the bases that it updated. Raises FloatingPointError as ``train`` says."""
+        started = time.perf_counter()
+        self.step += 1
+        self.store.begin_step(self.step)
+        batch = self.task.sample(self.config.training.batch_size, self.batches, self.device)
+        self.carry, outputs = self.model.supervision_step(self.carry, batch)
+        losses = act_loss(outputs, self.carry.data.labels_BS)
+        self._check_finite("loss", losses.total)
+        (losses.total / self.config.training.batch_size).backward()  # type: ignore[no-untyped-call]
+        if self.is_logging or self.step % self.config.training.checkpoint_every == 0:
+            self.gradient_norm = self._gradient_norm()
+        self._move_weights(outputs.puzzle_rows_BE)
+        self.carry = dataclasses.replace(self.carry, halted_B=self._halted(outputs.halt_logit_B.detach()))
+        self._add_to_window(losses)
+        traces = self.store.end_step()
+        self.memory_is_stale |= any(trace.event != "update" for trace in traces)
+        self.steps_timed += 1
+        if self.steps_timed > _WARM_UP_STEPS:
+            self.times.append(time.perf_counter() - started)
+        return traces
+
+    def _check_finite(self, name: str, value: Tensor) -> float:
+        number = value.item()  # waits for a GPU, which also keeps step times honest
+        if not math.isfinite(number):
+            hint = "try a lower learning rate or a longer warm-up"
+            raise FloatingPointError(f"the {name} became {number} at step {self.step}; {hint}")
+        return number
+
+    def _gradient_norm(self) -> float:
+        gradients = [weight.grad for weight in self.model.parameters() if weight.grad is not None]
+        return self._check_finite("gradient norm", torch.nn.utils.get_total_norm(gradients))
+
+    def _move_weights(self, puzzle_rows_BE: Tensor | None) -> None:
+        training = self.config.training
+        factor = rate_factor(training, self.step)
+        for group in self.optimiser.param_groups:
+            group["lr"] = training.learning_rate * factor
+        self.optimiser.step()
+        self.optimiser.zero_grad()
+        if puzzle_rows_BE is not None and puzzle_rows_BE.grad is not None:
+            rate = training.puzzle_learning_rate * factor
+            rows_B = self.carry.data.puzzles_B
+            sign_sgd(self.model.puzzle_table, rows_B, puzzle_rows_BE.grad, rate, training.weight_decay)
+        average(self.averaged, self.model, training.ema)
+
+    def _halted(self, halt_logit_B: Tensor) -> Tensor:
+        """Rows that stop here: out of steps, or sure of their answer, unless exploration holds them longer."""
+        most, steps_B = self.config.training.supervision_steps, self.carry.steps_B
+        if most == 1:
+            return steps_B >= 1
+        explores_B = torch.rand(len(steps_B), generator=self.halting) < self.config.training.halt_exploration
+        least_B = explores_B * torch.randint(2, most + 1, (len(steps_B),), generator=self.halting)
+        return ((steps_B >= most) | (halt_logit_B > 0)) & (steps_B >= least_B.to(self.device))
+
+    # --- what is told
+
+    def _add_to_window(self, losses: Losses) -> None:
+        """Losses of all rows; accuracies of those that halted, as the official trainer counts them."""
+        halted_B = self.carry.halted_B
+        exact, cells = (losses.exact_B & halted_B).sum(), (losses.cell_accuracy_B * halted_B).sum()
+        values = (losses.total.detach(), losses.lm, losses.halt, exact, cells, halted_B.sum())
+        self.window += torch.stack([value.double() for value in values])
+        self.window_steps += 1
+
+    def window_metrics(self) -> Metrics:
+        """Means since the last call; begins a new window."""
+        sums = dict(zip(_WINDOW, self.window.tolist(), strict=True))
+        rows, halted = self.window_steps * self.config.training.batch_size, sums.pop("halted")
+        values = {
+            f"train.{name}": total / (rows if name.endswith("loss") else halted)
+            for name, total in sums.items()
+            if name.endswith("loss") or halted
+        }
+        values["train.learning_rate"] = self.config.training.learning_rate * rate_factor(
+            self.config.training, self.step
+        )
+        values["train.gradient_norm"] = self.gradient_norm
+        values["memory.saved_bytes"], values["memory.eager_bytes"] = map(float, self.memory)
+        values["time.step_s"] = statistics.median(list(self.times)[-self.window_steps :] or [0.0])
+        self.window.zero_()
+        self.window_steps = 0
+        return Metrics(self.step, values)
+
+    def measure_memory(self) -> Memory:
+        """Counts what the forward pass holds now, on the carry's own puzzles; changes nothing in the run."""
+
+        def loss() -> Tensor:
+            carry, outputs = self.model.supervision_step(self.carry, self.carry.data)
+            return act_loss(outputs, carry.data.labels_BS).total
+
+        measured = memory.measure(self.model, loss, self.step, self.memory[1] or None)
+        self.memory, self.memory_is_stale = (measured.saved_bytes, measured.eager_bytes), False
+        return measured
+
+    def progress(self) -> Progress:
+        """Where the run is."""
+        return Progress(self.step, self.config.training.steps, self.step_time_s(recent=50))
+
+    def step_time_s(self, recent: int = _TIMES_KEPT) -> float:
+        """Median over the recent steps, without the first of each attempt; 0 before there are any."""
+        times = list(self.times)[-recent:]
+        return statistics.median(times) if times else self.earlier_step_time_s
+
+    def result(self, scores: Scores, weights_sha256: str) -> Result:
+        """The end of the run."""
+        values = {name: float(getattr(scores, name)) for name in ("exact_accuracy", "cell_accuracy", "loss", "puzzles")}
+        values["saved_bytes"], values["eager_bytes"] = map(float, self.memory)
+        return Result(values | {"step_time_s": self.step_time_s(), "steps": float(self.step)}, weights_sha256)
+
+    def averaged_model(self) -> TRM:
+        """The model that is evaluated. Only weights are averaged: a puzzle embedding is taken as it is."""
+        for mine, current in zip(self.averaged.buffers(), self.model.buffers(), strict=True):
+            mine.copy_(current)
+        return self.averaged
+
+    # --- checkpoints
+
+    def snapshot(self) -> Snapshot:
+        """Everything that decides the rest of the run."""
+        model = {f"raw.{name}": x for name, x in self.model.state_dict().items()}
+        model |= {f"ema.{name}": x.detach() for name, x in self.averaged.named_parameters()}
+        store = self.store.state_dict()
+        training = {f"optimiser.{name}": x for name, x in optimiser_tensors(self.optimiser, self.model).items()}
+        training |= {f"carry.{name}": x for name, x in _carry_tensors(self.carry).items()}
+        training |= {f"store.{name}": x for name, x in store.items() if isinstance(x, Tensor)}
+        training |= {"generator.batches": self.batches.get_state(), "generator.halting": self.halting.get_state()}
+        training["window"] = self.window
+        state = {
+            "config": to_json(self.config),
+            "store": {name: x for name, x in store.items() if not isinstance(x, Tensor)},
+            "window_steps": self.window_steps,
+            "gradient_norm": self.gradient_norm,
+            "memory": list(self.memory),
+            "memory_is_stale": self.memory_is_stale,
+            "step_time_s": self.step_time_s(),
+        }
+        return Snapshot(self.step, model, training, state)
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Takes up where ``snapshot`` left off."""
+        state, training = checkpoint.state, checkpoint.training
+        self.step = checkpoint.step
+        self.model.load_state_dict(_under("raw.", checkpoint.model))
+        self.averaged.load_state_dict(_under("raw.", checkpoint.model) | _under("ema.", checkpoint.model))
+        load_optimiser_tensors(self.optimiser, self.model, _under("optimiser.", training))
+        self.carry = _carry({name: x.to(self.device) for name, x in _under("carry.", training).items()})
+        store = {name: x.to(self.device) for name, x in _under("store.", training).items()}
+        self.store.load_state_dict(store | state["store"])
+        self.batches.set_state(training["generator.batches"])
+        self.halting.set_state(training["generator.halting"])
+        self.window = training["window"].to(self.device, copy=True)
+        self.window_steps, self.gradient_norm = state["window_steps"], state["gradient_norm"]
+        self.memory, self.memory_is_stale = tuple(state["memory"]), state["memory_is_stale"]
+        self.earlier_step_time_s = state["step_time_s"]
+
+
+def _carry_tensors(carry: Carry) -> dict[str, Tensor]:
+    own = {"answer": carry.answer_BLD, "latent": carry.latent_BLD, "steps": carry.steps_B, "halted": carry.halted_B}
+    return own | {"inputs": carry.data.inputs_BS, "labels": carry.data.labels_BS, "puzzles": carry.data.puzzles_B}
+
+
+def _carry(x: dict[str, Tensor]) -> Carry:
+    return Carry(x["answer"], x["latent"], x["steps"], x["halted"], Batch(x["inputs"], x["labels"], x["puzzles"]))
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): x for name, x in tensors.items() if name.startswith(prefix)}
+
+
+def _generator(seed: int, purpose: str) -> torch.Generator:
+    """A generator of its own for each purpose, so that no draw shifts another's."""
+    digest = hashlib.sha256(f"{seed} {purpose}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8]) >> 1)
+
+
+def _check_same(trained: dict[str, Any], wanted: dict[str, Any]) -> None:
+    """Raises ConfigError for settings that aren't the checkpoint's; only name, tags and device may differ."""
+    was, now = _flat(trained), _flat(wanted)
+    problems = [
+        Problem(
+            field,
+            f"the checkpoint was trained with {was.get(field)}, not {now.get(field)}; start anew for other settings",
+        )
+        for field in sorted(was.keys() | now.keys())
+        if was.get(field) != now.get(field) and field.split(".")[0] not in ("name", "tags", "device")
+    ]
+    if problems:
+        raise ConfigError(*problems)
+
+
+def _flat(value: Any, path: str = "") -> dict[str, Any]:
+    if not isinstance(value, dict):
+        return {path: value}
+    return {k: v for name, item in value.items() for k, v in _flat(item, f"{path}.{name}" if path else name).items()}
