@@ -246,8 +246,7 @@ def _inputs(connection: sa.Connection, config: RunConfig, source: sa.Row[Any] | 
         return [dict(row._mapping) for row in connection.execute(inherited)]
     found, problems = [], []
     for name in dict.fromkeys(input_names(config)):
-        match = sa.select(datasets.c.id).where(sa.or_(datasets.c.id == name, datasets.c.name == name))
-        dataset_id = connection.execute(match.order_by(datasets.c.id != name).limit(1)).scalar()
+        dataset_id = _dataset_id(connection, name)
         if dataset_id is None:
             field = "task.train" if getattr(config.task, "train", "") == name else "task.test"
             problems.append(Problem(field, f"no dataset {name!r}; upload it first, or name one that is listed"))
@@ -256,6 +255,15 @@ def _inputs(connection: sa.Connection, config: RunConfig, source: sa.Row[Any] | 
     if problems:
         raise Refused(*problems)
     return found
+
+
+def _dataset_id(connection: sa.Connection, name: str) -> str | None:
+    """Of the dataset with this id or name, which can't be deleted until the transaction ends."""
+    if "\0" in name:
+        return None
+    query = sa.select(datasets.c.id).where(sa.or_(datasets.c.id == name, datasets.c.name == name))
+    query = query.order_by(datasets.c.id != name).limit(1).with_for_update(read=True, key_share=True)
+    return connection.execute(query).scalar()
 
 
 def _earlier(connection: sa.Connection, config: RunConfig, owner_id: str, key: str | None) -> Run | None:
