@@ -43,6 +43,7 @@ class Linear(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(truncated_normal((width_out, width_in), width_in**-0.5, generator))
         self.site = ""  # given by the block, which knows this layer's place
+        self.input_is_held = False  # whether the operation before it keeps its input for backward in any case
 
     def forward(self, x: Tensor, store: ActivationStore) -> Tensor:
         """``x`` (..., width_in) to (..., width_out)."""
@@ -107,7 +108,7 @@ class Sublayer(nn.Module):
     transposed = False  # whether it works along positions instead of features
     sites = ("inner", "outer")  # the field's words for its two linear layers
     inner: Linear
-    core: nn.Module
+    core: SelfAttention | GatedSiLU
     outer: Linear
 
     def __init__(self) -> None:
@@ -135,6 +136,7 @@ class Attention(Sublayer):
         self.inner = Linear(config.width, 3 * config.width, generator)
         self.core = SelfAttention(config.width, config.heads, positions, rope=config.positions == "rope")
         self.outer = Linear(config.width, config.width, generator)
+        self.outer.input_is_held = True
 
 
 class SwiGLU(Sublayer):

@@ -89,10 +89,10 @@ class TRM(nn.Module):
             self.register_buffer("puzzle_table", torch.zeros(puzzle_identifiers, config.puzzle_embedding))
         names = [f"layers.{index}" for index in range(config.layers)]
         self.layers = nn.ModuleList(Block(name, config, positions, generator) for name in names)
+        # Made empty, then filled: a layer's own initialisation would draw from the global generator.
         self.lm_head = nn.Linear(width, vocab_size, bias=False, device="meta").to_empty(device="cpu")
-        self.halt_head = nn.Linear(width, 2, device="meta").to_empty(
-            device="cpu"
-        )  # halt, and the unused continue of the official code
+        # Halt, and the continue logit that the official code has but doesn't train.
+        self.halt_head = nn.Linear(width, 2, device="meta").to_empty(device="cpu")
         self.register_buffer("answer_init", truncated_normal((width,), 1.0, generator))
         self.register_buffer("latent_init", truncated_normal((width,), 1.0, generator))
         with torch.no_grad():
@@ -176,5 +176,5 @@ class TRM(nn.Module):
         return [block for block in self.layers if isinstance(block, Block)]
 
 
-def _embedding(weight: Tensor) -> nn.Embedding:
-    return nn.Embedding(*weight.shape, _weight=weight)
+def _embedding(weight_VD: Tensor) -> nn.Embedding:
+    return nn.Embedding(weight_VD.shape[0], weight_VD.shape[1], _weight=weight_VD)

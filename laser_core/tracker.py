@@ -1,0 +1,251 @@
+"""Tracks the subspace that a site's activations occupy, from one training step to the next (LASER, arXiv 2604.17224).
+
+The mathematics are plain functions (``spectrum``, ``refined``, ``least_rank``, ``drift``); ``SubspaceTracker`` decides when
+to use them and what rank follows. The D×D covariance is formed only where an exact spectrum is wanted: at the first step,
+at a reset, and at updates of a site that is kept in full. Everything is deterministic.
+
+Shapes: N rows, D width of the site, K rank, M probe directions (K and a few more).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import Tensor
+
+from laser_core.events import Trace
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+Event = Literal["init", "update", "grow", "shrink", "reset", "fallback"]
+
+OVERSAMPLING = 8  # probe directions beyond the rank: they learn the directions that growth will need
+GROWTH_MARGIN = 0.1  # a rank grows until it holds ε plus this share of 1 - ε,
+SHRINK_MARGIN = 0.2  # and shrinks only while it would still hold ε plus this share, so that it doesn't swing
+
+
+# --- mathematics -------------------------------------------------------------------------------------------------------
+
+
+def spectrum(gram: Float[Tensor, "D D"]) -> tuple[Float[Tensor, "D D"], Float[Tensor, "D"]]:
+    """Orthonormal directions (columns) of ``XᵀX`` and the energies along them, descending, in float64."""
+    energies, directions = torch.linalg.eigh(gram.double())
+    return directions.flip(-1), energies.flip(-1).clamp_min(0)
+
+
+def refined(
+    probe: Float[Tensor, "D M"], sketch: Float[Tensor, "D M"]
+) -> tuple[Float[Tensor, "D M"], Float[Tensor, "D"]]:
+    """One power iteration: orthonormal directions of ``sketch = XᵀX·probe`` by descending energy, and their energies.
+
+    The energies are those of the Nyström approximation of XᵀX from the sketch: never above the true ones, and close to
+    them where the probe held most of the energy. float64.
+    """
+    probe, sketch = probe.double(), sketch.double()
+    basis, triangle = torch.linalg.qr(sketch)
+    small = probe.T @ sketch
+    inverse = torch.linalg.pinv((small + small.T) / 2, rtol=1e-6, hermitian=True)
+    energies, rotation = torch.linalg.eigh(triangle @ inverse @ triangle.T)
+    return basis @ rotation.flip(-1), energies.flip(-1).clamp_min(0)
+
+
+def least_rank(energies: Float[Tensor, "M"], total: float, share: float) -> int:
+    """The least rank whose leading energies reach ``share`` of ``total``; M + 1 where all of them don't."""
+    reached = energies.cumsum(0) >= share * total
+    return int((~reached).sum()) + 1
+
+
+def drift(before: Float[Tensor, "D K"], after: Float[Tensor, "D J"]) -> float:
+    """Sine of the largest principal angle between two subspaces (of the smaller one to the larger)."""
+    small, large = sorted((before.double(), after.double()), key=lambda basis: basis.shape[-1])
+    outside = small - large @ (large.T @ small)
+    return min(1.0, float(torch.linalg.matrix_norm(outside, 2)))
+
+
+def extended(basis: Float[Tensor, "D J"], columns: int, seed: int) -> Float[Tensor, "D M"]:
+    """``basis`` cut, or filled up with random directions orthogonal to it, to ``columns`` columns."""
+    missing = columns - basis.shape[-1]
+    if missing <= 0:
+        return basis[:, :columns]
+    generator = torch.Generator().manual_seed(seed)
+    random = torch.randn(basis.shape[0], missing, dtype=torch.float64, generator=generator).to(basis.device)
+    for _ in range(2):  # once more, because one projection leaves rounding behind
+        random = torch.linalg.qr(random - basis @ (basis.T @ random)).Q
+    return torch.cat((basis, random), dim=-1)
+
+
+# --- policy ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Policy:
+    """When a basis is updated and what rank it gets; the fields of ``config.LaserStore``."""
+
+    energy: float = 0.95
+    rank: int = 0
+    adapt: bool = True
+    update_every: int = 10
+    patience: int = 3
+
+
+class SubspaceTracker:
+    """The basis of one site. ``basis`` (D, K) is what activations are packed with, or None to keep them in full.
+
+    ``begin_step``; then, if ``observing``, ``observe`` every activation of the forward pass; then ``end_step``, which
+    alone changes the basis.
+    """
+
+    def __init__(self, site: str, width: int, policy: Policy) -> None:
+        self.site, self.width, self.policy = site, width, policy
+        self.rank = width
+        self.basis: Tensor | None = None
+        self.updates = 0
+        self._misses = 0
+        self._probe: Tensor | None = None
+        self._collects: Literal["nothing", "gram", "sketch"] = "nothing"
+        self._rows, self._itemsize = 0, 0
+        self._collected = self._held = self._total = torch.zeros(())
+
+    @property
+    def observing(self) -> bool:
+        """Whether this step's activations are wanted."""
+        return self._collects != "nothing"
+
+    def begin_step(self, step: int) -> None:
+        """Training step ``step``, counted from 1, begins."""
+        self._rows = 0
+        self._collects = "nothing"
+        due = step % self.policy.update_every == 0
+        may_return = self.policy.adapt and self.policy.energy < 1
+        if self.updates == 0 or self._misses >= self.policy.patience or (due and self.basis is None and may_return):
+            self._collects = "gram"
+        elif due and self.basis is not None:
+            self._collects = "sketch"
+
+    def observe(self, x_ND: Tensor) -> None:
+        """Adds activations to what this step's update will be made from."""
+        x_ND = x_ND.detach()
+        if not self._rows:
+            self._held = self._total = torch.zeros((), dtype=torch.float64, device=x_ND.device)
+            columns = self.width if self._probe is None or self._collects == "gram" else self._probe.shape[-1]
+            self._collected = torch.zeros(self.width, columns, dtype=torch.float64, device=x_ND.device)
+        self._rows += len(x_ND)
+        self._itemsize = x_ND.element_size()
+        self._total = self._total + x_ND.square().sum()
+        if self._collects == "gram":
+            self._collected += x_ND.T @ x_ND
+        elif self._probe is not None:
+            coordinates_NM = x_ND @ self._probe
+            self._held = self._held + coordinates_NM[:, : self.rank].square().sum()
+            self._collected += x_ND.T @ coordinates_NM
+
+    def end_step(self, step: int) -> Trace | None:
+        """Updates the basis from what was observed; the trace of it, or None where nothing was."""
+        collected, self._collects = self._collects, "nothing"
+        if collected == "nothing" or not self._rows:
+            return None
+        total = float(self._total)
+        before = self.basis
+        if collected == "gram":
+            directions, energies = spectrum(self._collected)
+            fidelity = 1.0 if before is None else _share(self._collected, before, total)
+            event = self._choose_from_spectrum(energies, total)
+        else:
+            assert self._probe is not None
+            directions, energies = refined(self._probe, self._collected)
+            fidelity = float(self._held) / total if total else 1.0
+            event = self._choose_from_sketch(energies, total, fidelity)
+        self._adopt(directions)
+        self._collected = torch.zeros(())
+        shares = (energies[: self.rank] / total).tolist() if total else []
+        moved = drift(before, self.basis) if before is not None and self.basis is not None else 0.0
+        self.updates += 1
+        return Trace(
+            step, self.site, self.updates - 1, event, self.rank, self.width, min(1.0, fidelity), moved,
+            self.saved_bytes(self._rows, self._itemsize), tuple(shares),
+        )  # fmt: skip
+
+    def saved_bytes(self, rows: int, itemsize: int) -> int:
+        """Bytes held for so many rows of this site, its basis included."""
+        if self.basis is None:
+            return rows * self.width * itemsize
+        return (rows + self.width) * self.rank * itemsize
+
+    # --- choosing the rank
+
+    def _target(self, margin: float) -> float:
+        return self.policy.energy + margin * (1 - self.policy.energy)
+
+    def _choose_from_spectrum(self, energies: Tensor, total: float) -> Event:
+        first, was_full = self.updates == 0, self.basis is None
+        self._misses = 0
+        if first and self.policy.rank:
+            rank = self.policy.rank
+        elif self.policy.energy >= 1:
+            rank = self.width
+        else:
+            returning = was_full and not first
+            rank = least_rank(energies, total, self._target(SHRINK_MARGIN) if returning else self.policy.energy)
+        self.rank = max(1, min(rank, self.width))
+        if self._beyond_break_even():
+            return "fallback"
+        if first:
+            return "init"
+        return "shrink" if was_full else "reset"
+
+    def _choose_from_sketch(self, energies: Tensor, total: float, fidelity: float) -> Event:
+        if not self.policy.adapt:
+            return "update"
+        if fidelity < self.policy.energy:
+            self._misses += 1
+            rank = max(self.rank + 1, least_rank(energies, total, self._target(GROWTH_MARGIN)))
+            self.rank = min(rank, len(energies), self.width)
+            return "fallback" if self._beyond_break_even() else "grow"
+        self._misses = 0
+        rank = max(1, least_rank(energies, total, self._target(SHRINK_MARGIN)))
+        if rank <= self.rank - max(1, self.rank // 8):
+            self.rank = rank
+            return "shrink"
+        return "update"
+
+    def _beyond_break_even(self) -> bool:
+        """Where codes and basis take no less than the activations themselves, these are kept, exactly."""
+        if self.rank * (self._rows + self.width) < self.width * self._rows:
+            return False
+        self.rank = self.width
+        return True
+
+    def _adopt(self, directions: Tensor) -> None:
+        if self.rank == self.width:
+            self.basis = self._probe = None
+            return
+        columns = min(self.width, self.rank + OVERSAMPLING)
+        dtype = torch.float32
+        self._probe = extended(directions, columns, seed=self.updates).to(dtype)
+        self.basis = self._probe[:, : self.rank].contiguous()
+
+    # --- resuming
+
+    def state_dict(self) -> dict[str, Any]:
+        """Tensors and JSON values; call between training steps."""
+        state: dict[str, Any] = {
+            "width": self.width,
+            "rank": self.rank,
+            "updates": self.updates,
+            "misses": self._misses,
+        }
+        return state if self._probe is None else state | {"probe": self._probe}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes up where ``state_dict`` left off, to the bit."""
+        self.width, self.rank, self.updates, self._misses = (state[n] for n in ("width", "rank", "updates", "misses"))
+        self._probe = state.get("probe")
+        self.basis = None if self._probe is None else self._probe[:, : self.rank].contiguous()
+
+
+def _share(gram: Tensor, basis: Tensor, total: float) -> float:
+    wide = basis.double()
+    return float((wide * (gram @ wide)).sum()) / total if total else 1.0
