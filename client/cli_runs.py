@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.text import Text
 
 from client.errors import RunFailed
 from client.http import FINAL_STATES, Client, Json
 from client.options import AsJson, RunRef, RunRefs, Settings
 from client.output import notes, out, print_json
-from client.render import comparison_table, escape, log_line, metrics_table, run_panel, runs_table, state
-from client.submission import merge_patch, read_config, with_settings
+from client.render import comparison_table, escape, log_line, metrics_table, run_panel, runs_table
+from client.submission import read_config, with_settings
 
 Follow = Annotated[bool, typer.Option("--follow", "-f", help="Print the log as it grows, until the run ends.")]
 Wait = Annotated[bool, typer.Option("--wait", help="Return when the run has ended; exit code 1 unless it succeeded.")]
@@ -90,7 +89,7 @@ def logs(
         after = 0
         while lines := client.logs(run_id, after):
             for line in lines:
-                _print_event(line, as_json)
+                _print_line(line, as_json)
             after = lines[-1]["seq"]
 
 
@@ -128,9 +127,8 @@ def clone(
 ) -> None:
     """Queue a run with the configuration of an earlier one, changed by --set."""
     with Client() as client:
-        found = client.find(run)
-        changes = merge_patch(found["config"], with_settings(found["config"], settings or ()))
-        _follow_up(client, client.clone(found["id"], changes), follow, wait, as_json)
+        changes = with_settings({}, settings or ())
+        _follow_up(client, client.clone(client.find(run)["id"], changes), follow, wait, as_json)
 
 
 def delete(references: RunRefs, as_json: AsJson = False) -> None:
@@ -177,21 +175,19 @@ def _follow_up(client: Client, run: Json, follow: bool, wait: bool, as_json: boo
 
 def _follow_log(client: Client, run_id: str, as_json: bool) -> None:
     for message in client.stream(run_id, after=0):
-        if message.event in ("log", "state"):
-            _print_event(message.data, as_json)
-        if message.event == "state" and message.data["data"]["state"] in FINAL_STATES:
+        if message.event not in ("log", "state"):
+            continue
+        event = message.data
+        _print_line({"seq": event["seq"], "time": event["time"], "epoch": event["epoch"], **event["data"]}, as_json)
+        if event["data"].get("state") in FINAL_STATES:
             return
 
 
-def _print_event(event: Json, as_json: bool) -> None:
+def _print_line(line: Json, as_json: bool) -> None:
     if as_json:
-        print_json(event)
-    elif event["kind"] == "state":
-        data: dict[str, Any] = event["data"]
-        reason = f" ({escape(data['reason'])})" if data.get("reason") else ""
-        out.print(Text.assemble(log_line(event), state(data["state"]), reason), soft_wrap=True)
+        print_json(line)
     else:
-        out.print(log_line(event), soft_wrap=True, highlight=False)
+        out.print(log_line(line), soft_wrap=True, highlight=False)
 
 
 def _print_runs(found: list[Json], as_json: bool) -> None:

@@ -7,11 +7,13 @@ import os
 import sys
 import time
 import webbrowser
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
+from client.demo import Plan, platform, print_outcome, require_writable, run_demo, write_report
 from client.home import DEFAULT_URL, Home, InUse, Running
 from client.http import Client
 from client.options import AsJson
@@ -23,8 +25,39 @@ DEFAULT_PORT = int(DEFAULT_URL.rpartition(":")[2])
 
 def register(app: typer.Typer) -> None:
     """Adds the commands to the ``laser`` command."""
-    for command in (up, open_browser, login):
+    for command in (demo, up, open_browser, login):
         app.command(name=command.__name__.partition("_")[0], rich_help_panel="Platform")(command)
+
+
+def demo(
+    seeds: Annotated[int, typer.Option(min=1, max=100, help="Paired seeds.")] = 3,
+    variants: Annotated[
+        str, typer.Option(help="Activation stores to compare with none, separated by commas.")
+    ] = "laser-fused",
+    keep_going: Annotated[bool, typer.Option("--keep-going", help="Train the others on when a run fails.")] = False,
+    steps: Annotated[int | None, typer.Option(min=1, help="Training steps; by default the preset's.")] = None,
+    puzzles: Annotated[
+        int | None, typer.Option(min=1, help="Unseen puzzles to measure on; by default the preset's.")
+    ] = None,
+    report: Annotated[Path, typer.Option(help="Where to write the report.")] = Path("demo-report.json"),
+    as_json: AsJson = False,
+) -> None:
+    """Train plain and LASER models in pairs of seeds, and compare them. Starts the platform if none is running."""
+    console = notes if as_json else out
+    plan = Plan(seeds, tuple(filter(None, variants.split(","))), steps, puzzles, keep_going)
+    home = Home.from_environment()
+    require_writable(report)
+    with platform(home, console) as (url, tend, is_ours):
+        with Client(url, home.token if is_ours else None) as client:
+            outcome = run_demo(client, plan, console, tend)
+        print_outcome(outcome, console)
+        write_report(report, outcome.report)
+    if as_json:
+        print_json(outcome.report)
+    look = "`make up` (or `laser up`) shows these runs in the browser" if is_ours else outcome.report["url"]
+    console.print(f"demo: {outcome.finding}; report in {report}; {look}", soft_wrap=True, highlight=False)
+    if not outcome.is_good:
+        raise typer.Exit(1)
 
 
 def up(
@@ -74,7 +107,7 @@ def _serve(stack: Stack) -> None:
 
 
 def _welcome(url: str, home: Home, console: Console, as_json: bool, open_it: bool) -> None:
-    with Client(url, home=home) as client:
+    with Client(url, home.token) as client:
         link = client.login_url()
         opened = open_it and _open(client.login_url())
     if as_json:

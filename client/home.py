@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from client.errors import LaserError
 
@@ -59,6 +60,11 @@ class Home:
             return (self.path / "token").read_text().strip()
         except OSError:
             return ""
+
+    def token_for(self, url: str) -> str:
+        """The token to show at ``url``: LASER_TOKEN, else this home's own, which never leaves the machine."""
+        is_here = urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")
+        return os.environ.get("LASER_TOKEN") or (self.token if is_here else "")
 
     def url(self) -> str:
         """Where the platform is: LASER_URL, else the stack running on this home, else the default address."""

@@ -35,10 +35,10 @@ class Client:
         timeout_s: float = 30.0,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        """``url`` and ``token`` default to LASER_URL and LASER_TOKEN, then to what LASER_HOME knows."""
+        """``url`` and ``token`` default to LASER_URL and LASER_TOKEN, then to what ``home`` (LASER_HOME) knows."""
         home = home or Home.from_environment()
         self.url = (url or home.url()).rstrip("/")
-        token = token or home.token
+        token = home.token_for(self.url) if token is None else token
         self._http = httpx.Client(
             base_url=f"{self.url}/api/v1/",
             headers={"Authorization": f"Bearer {token}"} if token else {},
@@ -65,7 +65,7 @@ class Client:
         return self._json("POST", "runs", json=dict(config), headers=headers)
 
     def runs(self, **query: Any) -> Json:
-        """One page: {items, next_cursor, total}. Filters: state, kind, store, tag, text; sort, cursor, limit."""
+        """One page: {items, next_cursor, total}. Filters: state, kind, store, tag, text, id; sort, cursor, limit."""
         return self._json("GET", "runs", params=_given(query))
 
     def iter_runs(self, **query: Any) -> Iterator[Json]:
@@ -116,7 +116,7 @@ class Client:
         return self._json("POST", f"runs/{run_id}/cancel")
 
     def clone(self, run_id: str, changes: Mapping[str, Any] | None = None) -> Json:
-        """A new run of the same configuration with ``changes`` (JSON merge patch)."""
+        """A new run of the same configuration with ``changes``: a JSON merge patch, in which a new ``kind`` starts afresh."""
         return self._json("POST", f"runs/{run_id}/clone", json=dict(changes or {}))
 
     def delete(self, run_id: str) -> None:

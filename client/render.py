@@ -146,13 +146,14 @@ def escape(text: str) -> str:
 
 def value_of(run: Json, name: str) -> float | None:
     """A result of the run, or its newest value while it has none."""
-    result: Json = (run.get("result") or {}).get("values") or {}
+    result: Json = run.get("result") or {}
+    result = result.get("values", result)
     latest: Json = run.get("latest") or {}
     live = {
         "exact_accuracy": latest.get("test.exact_accuracy"),
         "saved_bytes": latest.get("memory.saved_bytes"),
         "eager_bytes": latest.get("memory.eager_bytes"),
-        "step_time_s": run.get("step_time_s"),
+        "step_time_s": run["progress"]["step_time_s"],
     }
     value = result.get(name, live.get(name))
     return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
@@ -165,7 +166,7 @@ def state(name: str) -> Text:
 
 def progress(run: Json) -> RenderableType:
     """A bar with the steps beside it."""
-    steps, step = run.get("steps") or 0, run.get("step") or 0
+    step, steps = run["progress"]["step"], run["progress"]["steps"]
     if not steps:
         return Text("–")
     grid = Table.grid(padding=(0, 1))
@@ -173,13 +174,13 @@ def progress(run: Json) -> RenderableType:
     return grid
 
 
-def log_line(event: Json) -> Text:
-    """A log event as ``time message``."""
-    data = event["data"]
-    text = Text(clock(event["time"]), style="bright_black")
-    return text.append(
-        " " + _CONTROL.sub("�", str(data.get("message", ""))), style=LEVEL_COLOURS.get(data.get("level", ""), "default")
-    )
+def log_line(line: Json) -> Text:
+    """A log line, or a change of state, as ``time what``."""
+    text = Text(clock(line["time"]) + " ", style="bright_black")
+    if "state" in line:
+        reason = f": {line['reason']}" if line.get("reason") else ""
+        return text.append(f"{line['state']}{_CONTROL.sub('�', reason)}", style=STATE_COLOURS.get(line["state"], ""))
+    return text.append(_CONTROL.sub("�", line["message"]), style=LEVEL_COLOURS.get(line["level"], "default"))
 
 
 def saved(run: Json) -> str:

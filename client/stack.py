@@ -187,14 +187,14 @@ class Stack:
         return Command(name, argv, {**env, **threads}, self.home.logs / f"{name}.log")
 
     def _api_answers(self) -> bool:
-        with Client(self.url, home=self.home) as client:
+        with Client(self.url, self.home.token) as client:
             return client.is_up()
 
     def _registered(self, service: Service) -> Callable[[], bool]:
         def is_ready() -> bool:
             assert service.process is not None
             try:
-                with Client(self.url, home=self.home) as client:
+                with Client(self.url, self.home.token) as client:
                     workers = client.workers()
             except (Unreachable, Refused):
                 return False
@@ -235,7 +235,7 @@ def running_here(home: Home) -> Running | None:
     deadline = time.monotonic() + READY_S
     while (running := home.running()) is not None:
         if running.url:
-            with Client(running.url, home=home) as client:
+            with Client(running.url, home.token) as client:
                 if client.is_up():
                     return running
         if time.monotonic() > deadline:

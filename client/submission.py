@@ -59,19 +59,6 @@ def with_settings(config: Json, settings: Iterable[str]) -> Json:
     return config
 
 
-def merge_patch(old: Json, new: Json) -> Json:
-    """The JSON merge patch (RFC 7396) that turns ``old`` into ``new``."""
-    patch: Json = {name: None for name in old if name not in new}
-    for name, value in new.items():
-        before = old.get(name)
-        if isinstance(value, dict) and isinstance(before, dict):
-            if inner := merge_patch(before, value):
-                patch[name] = inner
-        elif name not in old or value != before:
-            patch[name] = value
-    return patch
-
-
 def _put(config: Json, path: list[str], value: Any) -> None:
     *parents, name = path
     for parent in parents:

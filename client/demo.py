@@ -1,0 +1,208 @@
+"""``laser demo``: plain and LASER training of a tiny Sudoku model in pairs of equal seed, through the platform itself.
+
+All variants run under equal conditions: the stack trains as many runs at once as there are cores (four at most), each with
+its share of the threads, and every other seed has the variants in reversed order, so that none always starts first.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from client.board import Board
+from client.errors import BadInput, LaserError, Unreachable
+from client.home import DEFAULT_URL, Home
+from client.http import FINAL_STATES, Client, Json
+from client.ports import free_port
+from client.render import comparison_table, escape, percent, value_of
+from client.stack import Options, running_here, running_stack
+
+BASELINE = "none"
+TAG = "demo"
+PRESETS = ("demo", "sudoku-4x4-none")
+POLL_S = 0.5
+PATIENCE_S = 90.0  # how long the platform may be away: the stack restarts what dies
+WORKER_STOP_S = 20.0
+
+Tend = Callable[[], None]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to train; ``steps`` and ``puzzles`` (unseen ones to measure on) None for the preset's own."""
+
+    seeds: int
+    variants: tuple[str, ...]
+    steps: int | None = None
+    puzzles: int | None = None
+    keep_going: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """``report`` is what demo-report.json holds, ``comparison`` the answer of GET /compare."""
+
+    report: Json
+    comparison: Json
+
+    @property
+    def finding(self) -> str:
+        """What was found, in a few words."""
+        done = sum(run["state"] == "succeeded" for run in self.report["runs"])
+        words = [f"{done} of {len(self.report['runs'])} runs succeeded"]
+        for group in self.comparison["groups"]:
+            accuracy, fraction = group["exact_accuracy"]["mean"], group["saved_fraction"]
+            kept = f", keeping {percent(fraction)} of the activation bytes" if group["variant"] != BASELINE else ""
+            words.append(f"{group['variant']} solves {percent(accuracy)}{kept}")
+        return "; ".join(words)
+
+    @property
+    def is_good(self) -> bool:
+        """Whether every run succeeded."""
+        return all(run["state"] == "succeeded" for run in self.report["runs"])
+
+
+@contextmanager
+def platform(home: Home, console: Console) -> Iterator[tuple[str, Tend, bool]]:
+    """Address of a platform, what to call while waiting, and whether it was started for this. One that runs is taken."""
+    if os.environ.get("LASER_URL"):
+        yield home.url(), lambda: None, False
+        return
+    if running := running_here(home):
+        yield running.url, lambda: None, False
+        return
+    port = free_port(int(DEFAULT_URL.rpartition(":")[2]))
+    with running_stack(home, Options(port, worker_stop_s=WORKER_STOP_S), console.print) as stack:
+        yield stack.url, stack.tend, True
+
+
+def run_demo(client: Client, plan: Plan, console: Console, tend: Tend) -> Outcome:
+    """Trains, watches and compares. Interrupted, it cancels its runs."""
+    runs: list[Json] = []
+    try:
+        name = secrets.token_hex(6)
+        for config in configurations(_preset(client), plan):
+            runs.append(client.submit(config, f"demo-{name}-{config['store']['kind']}-{config['seed']}"))
+        runs = _watch(client, runs, plan.keep_going, console, tend)
+    except BaseException:
+        _cancel(client, runs)
+        raise
+    comparison = client.compare([run["id"] for run in runs])
+    return Outcome(_report(client, runs, comparison), comparison)
+
+
+def configurations(preset: Json, plan: Plan) -> list[Json]:
+    """The preset for every seed and variant, pairs together, their order reversed with every other seed."""
+    variants = list(dict.fromkeys((BASELINE, *plan.variants)))
+    if len(variants) < 2:
+        raise BadInput(f"--variants: name at least one store beside {BASELINE}, such as laser-fused")
+    result = []
+    for seed in range(plan.seeds):
+        for kind in variants if seed % 2 == 0 else reversed(variants):
+            store = preset["store"] if preset.get("store", {}).get("kind") == kind else {"kind": kind}
+            tags = list(dict.fromkeys((*preset.get("tags", ()), TAG)))
+            config = {**preset, "name": f"demo · {kind} · seed {seed}", "tags": tags, "seed": seed, "store": store}
+            if plan.steps is not None:
+                config["training"] = {**preset.get("training", {}), "steps": plan.steps}
+            if plan.puzzles is not None:
+                config["task"] = {**preset.get("task", {}), "test_puzzles": plan.puzzles}
+            result.append(config)
+    return result
+
+
+def require_writable(report: Path) -> None:
+    """Raises BadInput when the report could not be written at the end, minutes from now."""
+    with _reported(report) as partial:
+        partial.touch()
+
+
+def write_report(path: Path, report: Json) -> None:
+    """Writes demo-report.json whole or not at all. Raises BadInput."""
+    with _reported(path) as partial:
+        with partial.open("w") as file:
+            json.dump(report, file, indent=2, ensure_ascii=False)
+            file.write("\n")
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+
+
+def print_outcome(outcome: Outcome, console: Console) -> None:
+    """The table, the sentence, and one line of what was found."""
+    console.print()
+    console.print(comparison_table(outcome.comparison))
+    console.print()
+    console.print(escape(outcome.report["summary"]))
+
+
+# --- watching ----------------------------------------------------------------------------------------------------------
+
+
+def _preset(client: Client) -> Json:
+    presets = {preset["name"]: preset["config"] for preset in client.presets()}
+    for name in PRESETS:
+        if name in presets:
+            return dict(presets[name])
+    raise BadInput(f"{client.url} has no preset named {PRESETS[0]!r}; is it of another version?")
+
+
+def _watch(client: Client, runs: list[Json], keep_going: bool, console: Console, tend: Tend) -> list[Json]:
+    """The runs once all have ended. When one fails, the rest is cancelled unless told to keep going."""
+    ids = [run["id"] for run in runs]
+    newest = {run["id"]: run for run in runs}
+    seen_s = time.monotonic()
+    with Board(console) as board:
+        while True:
+            tend()
+            try:
+                newest |= {run["id"]: run for run in client.iter_runs(id=ids, limit=200)}
+                seen_s = time.monotonic()
+            except Unreachable:
+                if time.monotonic() - seen_s > PATIENCE_S:
+                    raise
+            runs = [newest[run_id] for run_id in ids]
+            board.update(runs)
+            if all(run["state"] in FINAL_STATES for run in runs):
+                return runs
+            if not keep_going and any(run["state"] == "failed" for run in runs):
+                _cancel(client, runs)
+                keep_going = True
+            time.sleep(POLL_S)
+
+
+def _cancel(client: Client, runs: list[Json]) -> None:
+    for run in runs:
+        if run["state"] not in FINAL_STATES:
+            with suppress(LaserError):  # it may have ended by now
+                client.cancel(run["id"])
+
+
+def _report(client: Client, runs: list[Json], comparison: Json) -> Json:
+    names = ("exact_accuracy", "saved_bytes", "eager_bytes", "step_time_s")
+    rows = [
+        {"id": run["id"], "variant": run["store_kind"], "seed": run["seed"], "state": run["state"]}
+        | {name: value_of(run, name) for name in names}
+        for run in sorted(runs, key=lambda run: run["number"])
+    ]
+    query = "&".join(f"run={run['id']}" for run in rows)
+    return {"runs": rows, "url": f"{client.url}/compare?{query}", "summary": comparison["summary"]}
+
+
+@contextmanager
+def _reported(path: Path) -> Iterator[Path]:
+    partial = path.with_name(path.name + ".tmp")
+    try:
+        yield partial
+    except OSError as error:
+        raise BadInput(f"{path} can't be written: {error.strerror or error}") from error
+    finally:
+        with suppress(OSError):
+            partial.unlink()
