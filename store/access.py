@@ -54,7 +54,8 @@ def ensure_local_user(engine: sa.Engine, *, now: float | None = None) -> tuple[U
     now = time.time() if now is None else now
     with write(engine) as connection:
         values = {"id": LOCAL_USER, "name": "local", "role": "admin", "created_at": now}
-        made = connection.execute(insert(connection, users).values(values).on_conflict_do_nothing()).rowcount == 1
+        statement = insert(connection, users).values(values).on_conflict_do_nothing()
+        made = connection.execute(statement.returning(users.c.id)).one_or_none() is not None
         row = connection.execute(sa.select(users).where(users.c.id == LOCAL_USER)).one()
         token = _add(connection, LOCAL_USER, "token", "all", now, None) if made else None
         return User(row.id, row.name, row.role, row.created_at), token

@@ -110,7 +110,8 @@ def compare(engine: sa.Engine, run_ids: Sequence[str]) -> Comparison:
     """
     ids = list(dict.fromkeys(run_id.replace("\0", "") for run_id in run_ids))
     with read(engine) as connection:
-        numbers = dict(connection.execute(sa.select(runs.c.id, runs.c.number).where(runs.c.id.in_(ids))).tuples().all())
+        rows = connection.execute(sa.select(runs.c.id, runs.c.number).where(runs.c.id.in_(ids))).all()
+        numbers = {row.id: row.number for row in rows}
         if missing := [run_id for run_id in ids if run_id not in numbers]:
             raise NotFound(f"no run {', '.join(map(repr, missing))}")
         found = load(connection, [numbers[run_id] for run_id in ids])

@@ -143,7 +143,7 @@ def _register(engine: sa.Engine, values: dict[str, Any], part: Path, target: Pat
     try:
         with write(engine) as connection:
             statement = insert(connection, datasets).values(values).on_conflict_do_nothing()
-            added = connection.execute(statement).rowcount == 1
+            added = connection.execute(statement.returning(datasets.c.id)).one_or_none() is not None
             row = connection.execute(sa.select(datasets).where(datasets.c.id == values["id"])).one_or_none()
             if row is None:
                 name = values["name"]

@@ -31,6 +31,9 @@ class Settings(BaseSettings):
     broker_url: str = Field(default="", description="Redis, Valkey or RabbitMQ; `laser up` starts one when empty.")
     host: str = "127.0.0.1"
     port: int = Field(default=8420, ge=0, le=65_535)
+    web_dir: Annotated[Path, AfterValidator(_absolute)] = Field(
+        default=Path(__file__).parents[1] / "web" / "dist", description="The built web UI, which the API serves."
+    )
 
     lease_s: float = Field(default=20, gt=0, description="A worker silent for so long has lost its run.")
     heartbeat_s: float = Field(default=5, gt=0, description="Time between two beats of a worker.")

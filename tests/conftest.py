@@ -98,7 +98,9 @@ def _start_postgres(
     data = folder / "data"
     initdb = [tool("initdb"), "-D", data, "-U", "laser", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]
     subprocess.run(initdb, cwd=folder, preexec_fn=_dies_with_tests(user), check=True, capture_output=True)
-    options = ["-c", "listen_addresses=", "-c", f"unix_socket_directories={folder}", "-c", "max_connections=200"]
+    names = {"listen_addresses": "", "unix_socket_directories": folder, "max_connections": 200}
+    names |= {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off", "shared_buffers": "64MB"}
+    options = [word for name, value in names.items() for word in ("-c", f"{name}={value}")]
     with (folder / "log").open("wb") as log:
         server = subprocess.Popen(
             [tool("postgres"), "-D", data, *options],
