@@ -12,7 +12,7 @@ import math
 import statistics
 import time
 from collections import deque
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +38,21 @@ _TIMES_KEPT = 2000
 _WINDOW = ("loss", "lm_loss", "halt_loss", "exact_accuracy", "cell_accuracy", "halted")
 
 
+def never() -> bool:
+    """Nobody wants a pause."""
+    return False
+
+
 def train(
-    config: TrainConfig, checkpoint: Checkpoint | None = None, *, files: Mapping[str, Path] | None = None
+    config: TrainConfig,
+    checkpoint: Checkpoint | None = None,
+    *,
+    files: Mapping[str, Path] | None = None,
+    wants_pause: Callable[[], bool] = never,
 ) -> Iterator[Event]:
     """Trains from the start, or on from ``checkpoint``; stop asking for events to cancel. Touches disk only to read files.
 
+    When ``wants_pause`` says so, the step at hand ends it with a Snapshot and without a Result.
     Same configuration, same events, but for times. Raises ConfigError for a configuration that can't be run, and
     FloatingPointError when the loss or its gradient isn't finite any more; no Snapshot holds such weights.
     """
@@ -56,17 +66,19 @@ def train(
     parameters = sum(weight.numel() for weight in trainer.model.parameters())
     yield Started(trainer.step, config.training.steps, device_name(device), parameters, versions())
     yield Log(f"training on {device_name(device)}: {len(task.train)} puzzles, {len(task.test)} to test on")
-    yield from _steps(trainer)
-    scores = yield from _evaluated(trainer)
-    yield scores.metrics(trainer.step)
+    yield from _steps(trainer, wants_pause)
     snapshot = trainer.snapshot()
     yield snapshot
+    if trainer.step < config.training.steps:
+        return
+    scores = yield from _evaluated(trainer)
+    yield scores.metrics(trainer.step)
     yield trainer.result(scores, model_sha256(snapshot.model))
 
 
-def _steps(trainer: Trainer) -> Iterator[Event]:
+def _steps(trainer: Trainer, wants_pause: Callable[[], bool]) -> Iterator[Event]:
     training, told_at = trainer.config.training, time.monotonic()
-    while trainer.step < training.steps:
+    while trainer.step < training.steps and not wants_pause():
         yield from trainer.train_step()
         step, is_last = trainer.step, trainer.step == training.steps
         if step == 1 or (trainer.memory_is_stale and trainer.is_logging):

@@ -1,0 +1,78 @@
+"""Carries out any run: picks up where a checkpoint left off, saves what the run yields, tells what happens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import torch
+
+from laser_core.checkpoint import Checkpoint, CheckpointError, latest, load, save
+from laser_core.config import ConfigError, Problem, RunConfig, TrainConfig, input_names, parse_run
+from laser_core.evaluate import evaluate
+from laser_core.events import Event, Log, Snapshot
+from laser_core.train import never, train
+
+CHECKPOINTS = "checkpoints"
+
+
+def execute(
+    config: RunConfig,
+    directory: Path,
+    *,
+    resume: str | None = None,
+    files: Mapping[str, Path] | None = None,
+    checkpoint: Path | None = None,
+    threads: int | None = None,
+    wants_pause: Callable[[], bool] = never,
+) -> Iterator[Event]:
+    """The events of a run, with a CheckpointSaved (under ``directory/checkpoints``) for every Snapshot.
+
+    ``resume``: the checkpoint's folder name to go on from; where it is damaged or gone the newest whole one before it is
+    taken, never a later one, so that no event is missing. ``files``: a path for each of ``config.input_names``, and for an
+    eval run without a task of its own those of its checkpoint's. ``checkpoint``: what an eval run measures, a checkpoint's
+    folder or a run's. ``threads``: of torch on the CPU. When ``wants_pause`` says so a training run ends after the step at
+    hand with a checkpoint and without a Result.
+
+    Raises ConfigError naming the field of what can't be run, OSError where a checkpoint can't be written, and
+    FloatingPointError when training diverges; the checkpoints before are whole in every case.
+    """
+    if threads:
+        torch.set_num_threads(threads)
+    known = files or {}
+    if not isinstance(config, TrainConfig):
+        yield from evaluate(config, find_checkpoint(checkpoint or Path(config.checkpoint)), files=known)
+        return
+    start = None
+    if resume is not None:
+        start = latest(directory / CHECKPOINTS, up_to=resume)
+        if start is None or f"step-{start.step:08d}" != resume:
+            going_on = f"going on from step {start.step}" if start else "starting anew"
+            yield Log(f"checkpoint {resume} is damaged or gone; {going_on}", "warning")
+    for event in train(config, start, files=known, wants_pause=wants_pause):
+        yield save(event, directory / CHECKPOINTS) if isinstance(event, Snapshot) else event
+
+
+def find_checkpoint(path: Path) -> Checkpoint:
+    """The checkpoint in ``path``, or the newest whole one of the run whose directory ``path`` is.
+
+    Raises ConfigError on ``checkpoint`` where there is none.
+    """
+    try:
+        if (path / "manifest.json").exists():
+            return load(path)
+    except CheckpointError as error:
+        raise ConfigError(Problem("checkpoint", str(error))) from error
+    found = latest(path / CHECKPOINTS)
+    if found is None:
+        raise ConfigError(
+            Problem("checkpoint", f"{path} holds no whole checkpoint; name a run's directory or a checkpoint's")
+        )
+    return found
+
+
+def inputs(config: RunConfig) -> tuple[str, ...]:
+    """Datasets that an offline run reads: its own, or those of the checkpoint that it evaluates."""
+    if isinstance(config, TrainConfig) or config.task is not None:
+        return input_names(config)
+    return input_names(parse_run(find_checkpoint(Path(config.checkpoint)).state["config"]))
