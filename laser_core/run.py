@@ -76,3 +76,8 @@ def inputs(config: RunConfig) -> tuple[str, ...]:
     if isinstance(config, TrainConfig) or config.task is not None:
         return input_names(config)
     return input_names(parse_run(find_checkpoint(Path(config.checkpoint)).state["config"]))
+
+
+def newest(directory: Path) -> str | None:
+    """Folder name of the newest checkpoint in a run's directory, whole or not; None without any."""
+    return max((folder.name for folder in (directory / CHECKPOINTS).glob("step-????????")), default=None)

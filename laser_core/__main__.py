@@ -1,0 +1,138 @@
+"""``python -m laser_core run.json`` carries out a run without any service; ``python -m laser_core parity`` checks numbers.
+
+A run writes ``config.json``, ``events.jsonl``, ``metrics.csv``, ``result.json`` and ``checkpoints/`` to its directory.
+Exit status: 0 done, 1 failed, 2 the run can't be carried out as asked, 130 stopped by Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+
+from laser_core.config import ConfigError, Problem, RunConfig, TrainConfig, config_hash, parse_run, to_json
+from laser_core.console import Console
+from laser_core.events import Result, Started
+from laser_core.record import Record
+
+EXIT_FAILED, EXIT_REFUSED, EXIT_INTERRUPTED = 1, 2, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line; returns the exit status."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return _parity(words[1:]) if words[:1] == ["parity"] else _run(words)
+    except ConfigError as error:
+        for problem in error.problems:
+            print(f"error: {problem.field or 'config'}: {problem.message}", file=sys.stderr)
+        return EXIT_REFUSED
+    except (OSError, FloatingPointError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_FAILED
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+
+
+# --- a run -------------------------------------------------------------------------------------------------------------
+
+
+class Interrupt:
+    """Remembers the first Ctrl-C, so that the run can stop between two steps; a second one stops at once."""
+
+    def __init__(self) -> None:
+        self.came = False
+        signal.signal(signal.SIGINT, self._note)
+
+    def __call__(self) -> bool:
+        return self.came
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.came = True
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        print("\nstopping after this step (Ctrl-C again stops at once) …", file=sys.stderr)
+
+
+def _run(words: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m laser_core", description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("config", type=Path, help="the run as JSON, as POST /api/v1/runs takes it")
+    parser.add_argument("--directory", type=Path, help="where results go; runs/<name> if not given")
+    parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint in the directory")
+    parser.add_argument("--threads", type=int, default=None, help="CPU threads of torch")
+    options = parser.parse_args(words)
+    config = _read(options.config)
+    directory = options.directory or Path("runs") / _folder_name(config)
+    if (directory / "config.json").exists() and not options.resume:
+        message = f"{directory} already holds a run; add --resume to go on with it, or choose another --directory"
+        raise ConfigError(Problem("--directory", message))
+    result = _carry_out(config, directory, options.resume, options.threads)
+    if result is None:
+        again = f"python -m laser_core {options.config} --directory {directory} --resume"
+        print(f"stopped; to go on: {again}", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    values = ", ".join(f"{name} {value:.6g}" for name, value in result.values.items())
+    print(f"done: {values}; see {directory}")
+    return 0
+
+
+def _read(path: Path) -> RunConfig:
+    try:
+        return parse_run(json.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise ConfigError(Problem(str(path), f"can't be read: {error.strerror}")) from error
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ConfigError(Problem(str(path), f"isn't JSON: {error}")) from error
+
+
+def _folder_name(config: RunConfig) -> str:
+    return re.sub(r"[^\w.-]+", "-", config.name).strip("-.") or config_hash(config)[:12]
+
+
+def _carry_out(config: RunConfig, directory: Path, resume: bool, threads: int | None) -> Result | None:
+    """The run's Result; None when Ctrl-C ended it."""
+    from laser_core.run import execute, inputs, newest  # loads torch: seconds, so only for a run that reads well
+
+    files = {name: Path(name) for name in inputs(config)}
+    start = newest(directory) if resume else None
+    interrupt, pauses, result = Interrupt(), False, None
+    events = execute(config, directory, resume=start, files=files, threads=threads, wants_pause=interrupt)
+    with Record(directory, to_json(config)) as record, Console(sys.stderr) as console:
+        for event in events:
+            record.add(event)
+            console.show(event)
+            result = event if isinstance(event, Result) else result
+            pauses = pauses or (isinstance(event, Started) and isinstance(config, TrainConfig))
+            if interrupt.came and not pauses:  # a training run that has started ends by itself, with a checkpoint
+                break
+    return result
+
+
+# --- parity ------------------------------------------------------------------------------------------------------------
+
+
+def _parity(words: list[str]) -> int:
+    from laser_core import parity
+
+    parser = argparse.ArgumentParser(
+        prog="python -m laser_core parity", description=(parity.__doc__ or "").split("\n\n")[0]
+    )
+    parser.add_argument("vectors", type=Path, help="recorded numbers, a safetensors file")
+    parser.add_argument("config", type=Path, help="the official model's configuration, a JSON file")
+    parser.add_argument("--store", help="one activation store alone")
+    options = parser.parse_args(words)
+    try:
+        report = parity.run(options.vectors, options.config, options.store)
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_REFUSED
+    print(json.dumps(report))
+    return 0 if report["ok"] else EXIT_FAILED
+
+
+if __name__ == "__main__":
+    sys.exit(main())
