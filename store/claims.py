@@ -166,6 +166,24 @@ def release(engine: sa.Engine, run_id: str, epoch: int, reason: str, *, now: flo
         move(connection, row.number, epoch, State(row.state), target, clean(reason, 2000), now)
 
 
+def lose(
+    engine: sa.Engine, run_id: str, epoch: int, reason: str, max_attempts: int = 3, *, now: float | None = None
+) -> None:
+    """Gives back a run whose training process was killed. Counts as a lost worker: after ``max_attempts`` since its last
+    checkpoint the run fails, as it may be what kills them. A cancelled one becomes cancelled. Raises Superseded.
+    """
+    now = time.time() if now is None else now
+    with write(engine) as connection:
+        row = hold(connection, run_id, epoch)
+        target, lost = State.queued, row.lost + 1
+        if row.state == State.cancelling:
+            target = State.cancelled
+        elif lost >= max_attempts:
+            target = State.failed
+            reason += f"; lost {lost} times without a new checkpoint, so it isn't tried again"
+        move(connection, row.number, epoch, State(row.state), target, clean(reason, 2000), now, lost=lost)
+
+
 def queued_count(engine: sa.Engine) -> int:
     """Runs that a worker could claim now."""
     with read(engine) as connection:

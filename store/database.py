@@ -60,8 +60,7 @@ def migrate(engine: sa.Engine) -> None:
 
     Raises RuntimeError when the database is of a newer version than this code.
     """
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    config = _alembic()
     script = ScriptDirectory.from_config(config)
     with read(engine) as connection:
         current = MigrationContext.configure(connection).get_current_revision()
@@ -76,8 +75,19 @@ def migrate(engine: sa.Engine) -> None:
         command.upgrade(config, "head")
 
 
+def head() -> str:
+    """Schema revision that this code needs."""
+    return str(ScriptDirectory.from_config(_alembic()).get_current_head())
+
+
 def version(engine: sa.Engine) -> str | None:
     """Schema revision of the database; None when it is empty."""
     with read(engine) as connection:
         found: Any = MigrationContext.configure(connection).get_current_revision()
         return None if found is None else str(found)
+
+
+def _alembic() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    return config
