@@ -1,0 +1,100 @@
+"""The application: ``uvicorn api.app:create_app --factory``."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import threading
+from collections.abc import AsyncIterator, Iterator
+from types import FrameType
+from typing import Any
+
+import sqlalchemy as sa
+from fastapi import APIRouter, FastAPI
+
+from api import artifacts, datasets, log, metrics, problems, runs, schema, session, stream, system, ui
+from api.doorbell import Doorbell
+from api.gate import LOOPBACK, Gate
+from api.requests import Requests
+from api.stream import Streams
+from store import access, database
+from store.settings import Settings
+
+PREFIX = "/api/v1"
+DESCRIPTION = "Trains, keeps and compares runs of tiny recursive models. Errors are RFC 9457 problem details."
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """The app, with its database migrated and the local user's token in ``settings.token_file``.
+
+    Raises ValueError for a host beyond loopback: there are no users yet who could be told apart.
+    """
+    settings = settings or Settings()
+    if settings.host.strip("[]").lower() not in LOOPBACK:
+        raise ValueError(
+            f"LASER_HOST: expected 127.0.0.1, localhost or ::1, got {settings.host!r}; without users the platform may be "
+            "reached from this machine only (use an SSH tunnel from elsewhere)"
+        )
+    log.configure()
+    engine = database.connect(settings.database_url)
+    database.migrate(engine)
+    access.ensure_token_file(engine, settings.token_file)
+    return build(settings, engine)
+
+
+def build(settings: Settings, engine: sa.Engine) -> FastAPI:
+    """The app on a migrated database; it touches neither database nor broker before the first request."""
+    app = FastAPI(
+        title="LASER lab",
+        version=system.VERSION,
+        description=DESCRIPTION,
+        docs_url=None,  # Swagger's page loads its scripts from a CDN
+        redoc_url=None,
+        lifespan=_lifespan,
+    )
+    app.state.settings, app.state.engine = settings, engine
+    app.state.doorbell, app.state.streams = Doorbell(settings.broker_url), Streams()
+    api = APIRouter(prefix=PREFIX)
+    for room in (runs, metrics, artifacts, datasets, stream, schema, session, system):
+        api.include_router(room.router)
+    app.include_router(api)
+    app.include_router(session.login_router)
+    app.include_router(ui.router)  # last: it takes every address that is left
+    problems.install(app)
+    schema.install(app)
+    app.add_middleware(Gate, engine=engine, host=settings.host)
+    app.add_middleware(Requests)
+    return app
+
+
+@contextlib.asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    with _told_of_signals(app.state.streams):
+        yield
+    app.state.streams.closing.set()
+    app.state.doorbell.close()
+    app.state.engine.dispose()
+
+
+@contextlib.contextmanager
+def _told_of_signals(streams: Streams) -> Iterator[None]:
+    """Ends the streams at the first signal to stop: the server waits for open responses before it ends the lifespan."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    loop = asyncio.get_running_loop()
+    before: dict[int, Any] = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        loop.call_soon_threadsafe(streams.closing.set)
+        if callable(before[number]):
+            before[number](number, frame)
+
+    for number in before:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,90 @@
+"""Default deny: every request, to whatever address, needs a token or a session, except the few named here."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+import anyio.to_thread
+import sqlalchemy as sa
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from api import pages, problems
+from store import access
+from store.access import Principal
+
+COOKIE = "laser_session"
+OPEN = frozenset({("GET", "/api/v1/health"), ("GET", "/login"), ("POST", "/api/v1/session")})
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+class Gate:
+    """Checks the Host header, then who is speaking, then that a browser's change comes from our own pages."""
+
+    def __init__(self, app: ASGIApp, engine: sa.Engine, host: str) -> None:
+        self.app, self.engine = app, engine
+        self.hosts = LOOPBACK | {host.lower().strip("[]")}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        refusal = await self._refusal(Request(scope)) if scope["type"] == "http" else None
+        await (refusal or self.app)(scope, receive, send)
+
+    async def _refusal(self, request: Request) -> Response | None:
+        if _host(request) not in self.hosts:  # a name that an attacker's DNS points at this machine
+            return problems.respond(
+                request, 400, f"The Host header must name this server: {', '.join(sorted(self.hosts))}."
+            )
+        if (request.method, request.url.path) in OPEN:
+            return None
+        secret, by_cookie = _secret(request)
+        principal = await anyio.to_thread.run_sync(access.authenticate, self.engine, secret) if secret else None
+        if principal is None:
+            return _who_are_you(request)
+        request.state.principal = principal
+        return None if request.method in SAFE_METHODS else _change_refusal(request, principal, by_cookie)
+
+
+def _change_refusal(request: Request, principal: Principal, by_cookie: bool) -> Response | None:
+    if principal.scope != "all" and request.url.path != "/api/v1/session":
+        return problems.respond(request, 403, "This token may only read; use one of scope 'all'.")
+    if by_cookie and not _from_our_pages(request):
+        return problems.respond(request, 403, "A change with a session cookie must come from this server's own pages.")
+    return None
+
+
+def _from_our_pages(request: Request) -> bool:
+    """CSRF: browsers say where a request comes from; one that doesn't is no browser of ours."""
+    origin = request.headers.get("origin")
+    if origin is not None:
+        return origin == f"{request.url.scheme}://{request.headers.get('host', '')}"
+    return request.headers.get("sec-fetch-site") == "same-origin"
+
+
+def _secret(request: HTTPConnection) -> tuple[str, bool]:
+    """The token, else the cookie: (secret, whether it came as a cookie)."""
+    kind, _, token = request.headers.get("authorization", "").partition(" ")
+    if kind:
+        return (token.strip() if kind.lower() == "bearer" else ""), False
+    return request.cookies.get(COOKIE, ""), True
+
+
+def _who_are_you(request: Request) -> Response:
+    if "text/html" in request.headers.get("accept", "") and not request.url.path.startswith("/api/"):
+        return pages.login_needed()
+    detail = (
+        "Send Authorization: Bearer TOKEN (the token is in $LASER_HOME/token), or open a session with `laser open`."
+    )
+    return problems.respond(request, 401, detail, headers={"WWW-Authenticate": 'Bearer realm="laser"'})
+
+
+def _host(request: HTTPConnection) -> str:
+    """The host's name without its port, in lower case; empty for nonsense."""
+    try:
+        return urlsplit(f"//{request.headers.get('host', '')}").hostname or ""
+    except ValueError:
+        return ""

@@ -1,0 +1,81 @@
+"""What a run measured: curves, subspace traces, memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from fastapi.responses import StreamingResponse
+
+from api import models
+from api.context import Engine
+from api.problems import RESPONSES
+from store import compare, events, metrics, traces
+
+router = APIRouter(tags=["measurements"], responses=RESPONSES)
+
+AfterStep = Annotated[int | None, Query(ge=-1, le=2**53, description="Only what was measured after this step.")]
+CSV_LINES = 2000  # in one piece of the export
+
+
+@router.get("/runs/{run_id}/metrics", summary="Curves, thinned by the server")
+def read_metrics(
+    run_id: str,
+    engine: Engine,
+    keys: Annotated[str, Query(max_length=4000, description="Names with commas between; empty for all.")] = "",
+    points: Annotated[int, Query(ge=4, le=100_000, description="At most so many per curve; extremes are kept.")] = 1000,
+    after_step: AfterStep = None,
+) -> models.SeriesList:
+    names = [name for name in keys.split(",") if name] or None
+    found = metrics.read(engine, run_id, names, points, after_step)
+    return models.SeriesList(series=[models.Series.model_validate(series) for series in found])
+
+
+@router.get(
+    "/runs/{run_id}/metrics.csv",
+    summary="Every point as CSV",
+    response_class=StreamingResponse,
+    responses={200: {"content": {"text/csv": {"schema": {"type": "string"}}}, "description": "key,step,value"}},
+)
+def export_metrics(run_id: str, engine: Engine) -> StreamingResponse:
+    points = metrics.iter_points(engine, run_id)
+    headers = {"Content-Disposition": f'attachment; filename="{run_id}-metrics.csv"'}
+    return StreamingResponse(_csv(points), media_type="text/csv; charset=utf-8", headers=headers)
+
+
+@router.get("/runs/{run_id}/traces", summary="How the tracked bases developed")
+def read_traces(
+    run_id: str,
+    engine: Engine,
+    site: Annotated[str | None, Query(max_length=120, description="One site; all without.")] = None,
+    after_step: AfterStep = None,
+) -> models.TraceList:
+    found = traces.read(engine, run_id, site, after_step)
+    return models.TraceList(sites=[models.SiteTrace.model_validate(trace) for trace in found])
+
+
+@router.get("/runs/{run_id}/memory", summary="The newest measurement of saved bytes")
+def read_memory(run_id: str, engine: Engine) -> models.Memory:
+    found = events.newest(engine, run_id, "memory")
+    return models.Memory.model_validate(found[-1].data) if found else models.Memory()
+
+
+@router.get("/compare", summary="Groups of runs side by side, paired by seed")
+def compare_runs(
+    engine: Engine,
+    run: Annotated[list[str], Query(min_length=1, max_length=200, description="Ids of the runs.")],
+) -> compare.Comparison:
+    return compare.compare(engine, list(dict.fromkeys(run)))
+
+
+def _csv(points: Iterator[tuple[str, int, float]]) -> Iterator[str]:
+    """Metric names hold no comma or quote; ``repr`` gives the shortest text of a float that reads back equal."""
+    lines = ["key,step,value"]
+    for key, step, value in points:
+        lines.append(f"{key},{step},{value!r}")
+        if len(lines) == CSV_LINES:
+            yield "\n".join(lines) + "\n"
+            lines = []
+    if lines:
+        yield "\n".join(lines) + "\n"

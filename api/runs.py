@@ -1,0 +1,158 @@
+"""Runs: create, list, read, cancel, clone, delete."""
+
+from __future__ import annotations
+
+import shutil
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends, Header, Query, Response
+
+from api import models
+from api.body import json_body, optional_json_body
+from api.context import Bell, Config, Engine, Speaker
+from api.problems import RESPONSES
+from api.schema import BODY, PATCH
+from laser_core.config import RunConfig, parse_run
+from store import events, run_list, runs
+from store.run_list import RunQuery
+from store.states import State
+
+router = APIRouter(prefix="/runs", tags=["runs"], responses=RESPONSES)
+
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        min_length=1,
+        max_length=200,
+        pattern="^[!-~ ]+$",
+        description="The same key again, with the same configuration, gives the run that the first call made (status 200).",
+    ),
+]
+After = Annotated[int, Query(ge=0, le=2**53, description="Only what has a higher sequence number.")]
+Limit = Annotated[int, Query(ge=1, le=1000)]
+
+
+@router.post(
+    "",
+    status_code=201,
+    summary="Queue a run",
+    openapi_extra=BODY,
+    responses={200: {"model": models.Run, "description": "The run that this key made before"}},
+)
+def create(
+    body: Annotated[Any, Depends(json_body)],
+    response: Response,
+    engine: Engine,
+    speaker: Speaker,
+    bell: Bell,
+    idempotency_key: IdempotencyKey = None,
+) -> models.Run:
+    """The body is the RunConfig itself; it is stored whole."""
+    return _queue(parse_run(body), response, engine, speaker, bell, idempotency_key)
+
+
+@router.get("", summary="List runs")
+def list_runs(
+    engine: Engine,
+    state: Annotated[list[State], Query(description="Any of these.")] = [],  # noqa: B006 (FastAPI copies it)
+    kind: Literal["train", "eval"] | None = None,
+    store: Literal["none", "checkpoint", "laser", "laser-fused"] | None = None,
+    tag: Annotated[list[str], Query(description="All of these.", max_length=16)] = [],  # noqa: B006
+    text: Annotated[str, Query(max_length=200, description="In the name, the id or a tag.")] = "",
+    id: Annotated[list[str], Query(description="Any of these.", max_length=200)] = [],  # noqa: B006
+    sort: Annotated[
+        str, Query(max_length=140, description="created, updated, name, state or metric.KEY; a leading minus reverses.")
+    ] = "-created",
+    cursor: Annotated[str | None, Query(max_length=2000)] = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+) -> models.RunPage:
+    """A page of the runs that fit, and how many there are in all."""
+    query = RunQuery(tuple(state), kind, store, tuple(tag), text, tuple(id), sort, cursor, limit)
+    return models.RunPage.model_validate(run_list.list_runs(engine, query))
+
+
+@router.get("/{run_id}", summary="One run")
+def read(run_id: str, engine: Engine) -> models.Run:
+    return models.Run.model_validate(runs.get_run(engine, run_id))
+
+
+@router.post("/{run_id}/cancel", status_code=202, summary="Cancel a run")
+def cancel(run_id: str, engine: Engine) -> models.Run:
+    """A waiting run is cancelled at once, a running one at its worker's next heartbeat. Asking again changes nothing."""
+    return models.Run.model_validate(runs.request_cancel(engine, run_id))
+
+
+@router.post(
+    "/{run_id}/clone",
+    status_code=201,
+    summary="Queue the same configuration again, with changes",
+    openapi_extra=PATCH,
+    responses={200: {"model": models.Run, "description": "The run that this key made before"}},
+)
+def clone(
+    run_id: str,
+    patch: Annotated[Any, Depends(optional_json_body)],
+    response: Response,
+    engine: Engine,
+    speaker: Speaker,
+    bell: Bell,
+    idempotency_key: IdempotencyKey = None,
+) -> models.Run:
+    """The body is a JSON merge patch of the configuration; without one the copy is exact."""
+    config = merge_patch(runs.get_run(engine, run_id).config, patch)
+    return _queue(parse_run(config), response, engine, speaker, bell, idempotency_key)
+
+
+@router.delete("/{run_id}", status_code=204, summary="Delete a run that has ended")
+def delete(run_id: str, engine: Engine, settings: Config) -> None:
+    """Its rows go in one transaction, its files after it."""
+    for folder in runs.delete_run(engine, run_id):
+        shutil.rmtree(settings.artifacts_dir / folder, ignore_errors=True)
+
+
+@router.get("/{run_id}/events", summary="What happened to a run")
+def read_events(run_id: str, engine: Engine, after: After = 0, limit: Limit = 500) -> models.EventPage:
+    """Oldest first; ask again with the last ``seq`` as ``after`` for more, or follow ``/stream``."""
+    found = events.after(engine, run_id, after, limit)
+    return models.EventPage(items=[models.Event.model_validate(event) for event in found])
+
+
+@router.get("/{run_id}/logs", summary="What a run said")
+def read_logs(
+    run_id: str,
+    engine: Engine,
+    after: After = 0,
+    limit: Limit = 500,
+    tail: Annotated[bool, Query(description="The newest `limit` lines; `after` is ignored.")] = False,
+) -> models.LogPage:
+    """Oldest first."""
+    newest = events.newest(engine, run_id, "log", limit) if tail else None
+    found = events.after(engine, run_id, after, limit, kind="log") if newest is None else newest
+    lines = [models.LogLine(seq=e.seq, time=e.time, epoch=e.epoch, **e.data) for e in found]
+    return models.LogPage(items=lines)
+
+
+def merge_patch(target: Any, patch: Any) -> Any:
+    """RFC 7396, except that a changed ``kind`` starts its object anew: the other kind's fields wouldn't fit."""
+    if not isinstance(patch, dict):
+        return patch
+    same_kind = isinstance(target, dict) and patch.get("kind", target.get("kind")) == target.get("kind")
+    merged = dict(target) if same_kind else {}
+    for name, value in patch.items():
+        if value is None:
+            merged.pop(name, None)
+        else:
+            merged[name] = merge_patch(merged.get(name), value)
+    return merged
+
+
+def _queue(
+    config: RunConfig, response: Response, engine: Engine, speaker: Speaker, bell: Bell, key: str | None
+) -> models.Run:
+    run, created = runs.create_run(engine, config, speaker.user_id, key)
+    if created:
+        bell.ring()
+    else:
+        response.status_code = 200
+    response.headers["Location"] = f"/api/v1/runs/{run.id}"
+    return models.Run.model_validate(run)

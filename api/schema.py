@@ -1,0 +1,78 @@
+"""RunConfig in the API's schema: one declaration serves the body of ``POST /runs``, the web form and the web types."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from api import models
+from api.presets import PRESETS
+from api.problems import RESPONSES
+from laser_core.config import RunConfig
+from laser_core.schema import JsonSchema, json_schema
+
+router = APIRouter(tags=["schema"], responses=RESPONSES)
+
+REF = "#/components/schemas/"
+BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": {"$ref": REF + "RunConfig"}}},
+    }
+}
+PATCH: dict[str, Any] = {
+    "requestBody": {
+        "required": False,
+        "description": "What to change (JSON merge patch, RFC 7396): null removes a field, so that its default holds.",
+        "content": {
+            kind: {"schema": {"type": "object", "additionalProperties": True}}
+            for kind in ("application/merge-patch+json", "application/json")
+        },
+    }
+}
+
+
+@router.get("/schema/run", summary="JSON Schema of RunConfig", response_model=dict[str, Any])
+def run_schema() -> JsonSchema:
+    """JSON Schema 2020-12 with every default, limit and help text; a form can be made from it."""
+    schema, definitions = json_schema(RunConfig)
+    return (
+        {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "RunConfig"}
+        | schema
+        | {"$defs": definitions}
+    )
+
+
+@router.get("/presets", summary="Configurations to start from")
+def presets() -> list[models.Preset]:
+    return list(PRESETS)
+
+
+def install(app: FastAPI) -> None:
+    """Puts RunConfig and its parts among the components of the app's OpenAPI document."""
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = _document(app)
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _document(app: FastAPI) -> dict[str, Any]:
+    document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+    union, components = json_schema(RunConfig, REF)
+    problem = models.Problem.model_json_schema(ref_template=REF + "{model}", mode="serialization")
+    components |= problem.pop("$defs") | {"Problem": problem}
+    schemas = document.setdefault("components", {}).setdefault("schemas", {})
+    taken = schemas.keys() & components.keys()
+    assert not taken, f"two schemas of one name: {taken}"
+    schemas.update(components, RunConfig=union)
+    document["components"]["securitySchemes"] = {
+        "token": {"type": "http", "scheme": "bearer"},
+        "session": {"type": "apiKey", "in": "cookie", "name": "laser_session"},
+    }
+    document["security"] = [{"token": []}, {"session": []}]
+    return document

@@ -1,0 +1,83 @@
+"""Browser sessions: a one-time code, printed on the terminal, becomes an HttpOnly cookie."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Response
+from fastapi.responses import RedirectResponse
+from starlette.requests import Request
+
+from api import models, pages
+from api.body import json_body
+from api.context import Engine, Speaker
+from api.gate import COOKIE
+from api.problems import RESPONSES, RequestProblem
+from laser_core.schema import Problem
+from store import access
+
+router = APIRouter(tags=["session"], responses=RESPONSES)
+login_router = APIRouter(include_in_schema=False)
+
+_BODY: dict[str, Any] = {
+    "security": [],
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {"type": "object", "required": ["code"], "properties": {"code": {"type": "string"}}}
+            }
+        },
+    },
+}
+
+
+@router.post("/login-codes", status_code=201, summary="A link that logs one browser in, once")
+def create_login_code(request: Request, engine: Engine, speaker: Speaker) -> models.LoginCode:
+    code, expires_at = access.create_login_code(engine, speaker.user_id)
+    url = request.url.replace(path="/login", query=f"code={code}")
+    return models.LoginCode(url=str(url), code=code, expires_at=expires_at)
+
+
+@router.post("/session", status_code=204, summary="Exchange a login code for a session cookie", openapi_extra=_BODY)
+def open_session(
+    body: Annotated[Any, Depends(json_body)], request: Request, response: Response, engine: Engine
+) -> None:
+    code = body.get("code") if isinstance(body, dict) else None
+    if not isinstance(code, str):
+        raise RequestProblem(422, "Send the login code.", Problem("code", "expected a string"))
+    secret = access.redeem_login_code(engine, code)
+    if secret is None:
+        raise RequestProblem(401, "The login code is unknown, used already or too old; `laser open` makes a new one.")
+    _set_cookie(request, response, secret)
+
+
+@router.delete("/session", status_code=204, summary="Log this browser out")
+def close_session(response: Response, engine: Engine, speaker: Speaker) -> None:
+    """A token is left alone: only a session ends."""
+    if speaker.kind == "session":
+        access.revoke(engine, speaker.secret_id)
+    response.delete_cookie(COOKIE, path="/", httponly=True, samesite="strict")
+
+
+@login_router.get("/login")
+def login(request: Request, engine: Engine, code: Annotated[str, Query(max_length=200)] = "") -> Response:
+    """Where the printed link leads."""
+    secret = access.redeem_login_code(engine, code) if code else None
+    if secret is None:
+        return pages.login_needed(spent=bool(code))
+    response = RedirectResponse("/", 303)
+    _set_cookie(request, response, secret)
+    return response
+
+
+def _set_cookie(request: Request, response: Response, secret: str) -> None:
+    response.set_cookie(
+        COOKIE,
+        secret,
+        max_age=access.SESSION_TTL_S,
+        path="/",
+        httponly=True,
+        samesite="strict",
+        secure=request.url.scheme == "https",
+    )
