@@ -1,0 +1,34 @@
+"""What a supervisor hands to the training process: one JSON file."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+# Exit codes of the training process.
+DONE = 0  # its Result is in the spool
+FAILED = 1  # the reason is the last error in the spool
+STOPPED = 75  # asked to by SIGTERM, with a checkpoint where there was something to save (EX_TEMPFAIL of sysexits.h)
+
+
+@dataclass(frozen=True)
+class Job:
+    """Arguments of ``laser_core.run.execute`` as JSON, and where to append the events."""
+
+    config: dict[str, Any]
+    directory: str
+    resume: str | None
+    files: dict[str, str]
+    checkpoint: str | None
+    spool: str
+    threads: int
+
+    def save(self, path: Path) -> None:
+        path.write_text(json.dumps(dataclasses.asdict(self)))
+
+    @classmethod
+    def load(cls, path: Path) -> Job:
+        return cls(**json.loads(path.read_text()))

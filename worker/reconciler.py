@@ -1,0 +1,143 @@
+"""Puts right what no single run can: lost workers, lost rings. A process beside each Celery worker; one of them leads.
+
+``python -m worker.reconciler IDENTITY``: the worker's id, host and pid as JSON. It needs no broker to expire leases and no
+database to stay alive; whatever is away is asked again in the next round.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import sqlalchemy as sa
+import structlog
+from celery import Celery
+from kombu.exceptions import OperationalError
+
+from store import claims, database, workers
+from store.errors import NotFound
+from store.settings import Settings
+from worker import device, logs
+
+TASK = "worker.ring"  # worker.app, which sets up a whole worker when imported
+RING_EXPIRES_S = 60.0
+LED_ROUNDS = 4  # a leader that misses so many rounds is replaced
+SPOOL_KEPT_S = 7 * 86_400.0
+BROKER_TIMEOUT_S = 2.0
+
+log = structlog.stdlib.get_logger("worker.reconciler")
+
+
+@dataclass(frozen=True)
+class Identity:
+    """The Celery worker that this reconciler speaks for."""
+
+    worker_id: str
+    host: str
+    pid: int
+
+
+class Reconciler:
+    """One round at a time, so that tests need no waiting."""
+
+    def __init__(self, engine: sa.Engine, settings: Settings, identity: Identity, bell: Celery) -> None:
+        self.engine, self.settings, self.identity, self.bell = engine, settings, identity, bell
+        self._is_broker_away = False
+
+    def round(self) -> None:
+        """Beats; and where this one leads, takes runs from lost workers and rings. Raises SQLAlchemyError."""
+        self._beat()
+        lead_s = LED_ROUNDS * self.settings.reconcile_s
+        if not claims.lead(self.engine, "reconciler", self.identity.worker_id, lead_s):
+            return
+        for run_id in claims.expire_leases(self.engine, self.settings.max_attempts):
+            log.warning("lease expired", run=run_id)
+        self._ring(min(claims.queued_count(self.engine), self._free_slots()))
+
+    def _beat(self) -> None:
+        me = self.identity
+        try:
+            workers.beat(self.engine, me.worker_id)
+        except NotFound:
+            version = importlib.metadata.version("laser-lab")
+            workers.register(
+                self.engine, me.worker_id, me.host, me.pid, self.settings.slots, device.description(), version
+            )
+            log.info("registered", worker=me.worker_id, slots=self.settings.slots)
+
+    def _free_slots(self) -> int:
+        """Rings for more than these would pile up in the broker."""
+        alive = [worker for worker in workers.list_workers(self.engine) if worker.alive]
+        return sum(max(0, worker.slots - len(worker.runs)) for worker in alive)
+
+    def _ring(self, times: int) -> None:
+        try:
+            for _ in range(times):
+                self.bell.send_task(TASK, ignore_result=True, retry=False, expires=RING_EXPIRES_S)
+        except (OperationalError, OSError) as error:
+            if not self._is_broker_away:
+                log.warning("broker is away", error=str(error))
+            self._is_broker_away = True
+            return
+        if times and self._is_broker_away:
+            log.info("broker is back")
+            self._is_broker_away = False
+
+
+def bell(broker_url: str) -> Celery:
+    """Sends rings, and gives up soon on a broker that is away."""
+    app = Celery("reconciler", broker=broker_url, set_as_current=False)
+    app.conf.update(
+        task_ignore_result=True,
+        task_serializer="json",
+        broker_connection_retry=False,
+        broker_connection_timeout=BROKER_TIMEOUT_S,
+        broker_transport_options={
+            "socket_timeout": BROKER_TIMEOUT_S,
+            "socket_connect_timeout": BROKER_TIMEOUT_S,
+            "max_retries": 0,
+            "retry_on_timeout": False,
+        },
+    )
+    return app
+
+
+def sweep(spool: Path, now: float) -> None:
+    """Deletes what attempts left behind whose run went on elsewhere."""
+    for file in spool.glob("r_*"):
+        if file.stat().st_mtime < now - SPOOL_KEPT_S:
+            file.unlink(missing_ok=True)
+
+
+def main(identity: str) -> None:
+    """Rounds until SIGTERM."""
+    logs.configure()
+    stopping = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stopping.set())
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    settings = Settings()
+    reconciler = Reconciler(
+        database.connect(settings.database_url), settings, Identity(**json.loads(identity)), bell(settings.broker_url)
+    )
+    sweep(settings.spool_dir, time.time())
+    is_away = False
+    while not stopping.is_set() and os.getppid() == reconciler.identity.pid:
+        try:
+            reconciler.round()
+            is_away = False
+        except sa.exc.SQLAlchemyError as error:  # also a schema that `laser up` hasn't made yet
+            if not is_away:
+                log.warning("database is away", error=str(error.__cause__ or error))
+            is_away = True
+        stopping.wait(reconciler.settings.reconcile_s)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,333 @@
+"""Supervises one claimed run: starts its training process, brings its events home, beats, and settles how it ended."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import sqlalchemy as sa
+import structlog
+
+from laser_core.events import Event, Log, Progress, Result, Started
+from store import claims
+from store.claims import Claim
+from store.errors import NotFound, Superseded
+from store.ingest import ingest
+from store.settings import Settings
+from worker import spool
+from worker.job import Job
+from worker.link import Away, Link
+from worker.process import DirectoryLock, DirectoryTaken, Process, scrubbed
+from worker.verdict import Asked, Finish, Lose, Release, Verdict, judge
+
+TICK_S = 0.25
+BATCH_S = 0.5
+# Soft shutdown ends within 60 s: the training process gets the first number, the database the second.
+DRAIN_GRACE_S, DRAIN_SETTLE_S = 40.0, 10.0
+CANCEL_GRACE_S = 8.0  # whoever cancels waits for the slot, not for the checkpoint
+LOCK_PATIENCE_S = 30.0
+OUTPUT_LINES, OUTPUT_BYTES = 100, 64 * 1024
+
+log = structlog.stdlib.get_logger("worker.supervisor")
+
+
+@dataclass(frozen=True)
+class Slot:
+    """Where runs are trained: one child of the Celery worker."""
+
+    engine: sa.Engine
+    settings: Settings
+    worker_id: str
+    threads: int
+    gpu: str = ""  # for CUDA_VISIBLE_DEVICES; empty leaves it as it is
+    is_draining: Callable[[], bool] = lambda: False
+    trainer: tuple[str, ...] = (sys.executable, "-m", "worker.trainer")
+
+    def take_one(self) -> bool:
+        """Claims a run and sees it through. False when there was none, or no database to ask."""
+        lease_s = self.settings.lease_s
+        try:
+            claim = Link().call(lambda: claims.claim_run(self.engine, self.worker_id, lease_s, settings=self.settings))
+        except Away:
+            return False
+        if claim is None:
+            return False
+        with structlog.contextvars.bound_contextvars(run=claim.run_id, epoch=claim.epoch):
+            Supervisor(self, claim).run()
+        return True
+
+
+@dataclass
+class _Batch:
+    """Events read from the spool and not yet known to be stored."""
+
+    start: int
+    end: int
+    events: list[Event]
+
+
+@dataclass
+class _Seen:
+    """What the events told so far."""
+
+    progress: Progress | None = None
+    step: int = 0
+    result: Result | None = None
+    error: str = ""
+
+    def note(self, event: Event) -> None:
+        match event:
+            case Progress(step):
+                self.progress, self.step = event, step
+            case Started(step):
+                self.step = step
+            case Result():
+                self.result = event
+            case Log(message, "error"):
+                self.error = message
+
+
+@dataclass
+class Supervisor:
+    """One attempt at one run."""
+
+    slot: Slot
+    claim: Claim
+    link: Link = field(default_factory=Link)
+    asked: Asked = ""
+    _asked_at: float = 0.0
+    _beat_due: float = 0.0
+    _batch_due: float = 0.0
+    _is_marked: bool = False
+    _offset: int = 0
+    _batch: _Batch | None = None
+    _seen: _Seen = field(default_factory=_Seen)
+
+    def run(self) -> None:
+        """Returns when the run is in nobody's hands any more, or in another's."""
+        self._remove_leftovers()
+        try:
+            with self._training() as process:
+                exit_code = self._watch(process)
+            self._append_output()
+            self._settle(judge(exit_code, self._has_result(), self.asked, self._seen.step, self._last_words()))
+        except (Superseded, NotFound) as fenced:
+            log.warning("superseded", reason=str(fenced))
+        except Away:  # only when draining: the lease will end, and another worker goes on
+            log.warning("left the run to its lease")
+        except DirectoryTaken as taken:
+            self._end(Release(str(taken)))
+        except Exception as error:
+            log.exception("supervising failed")
+            self._end(Lose(f"its supervisor failed: {type(error).__name__}: {error}"))
+        self._remove_leftovers()
+
+    # --- the training process
+
+    @contextlib.contextmanager
+    def _training(self) -> Iterator[Process]:
+        self._mark_running_soon()
+        lock = DirectoryLock(self.claim.directory)
+        try:
+            lock.take(LOCK_PATIENCE_S, self._is_cut_short)
+            self._remove_later_checkpoints()
+            self._job().save(self._file("job.json"))
+            process = Process(
+                [*self.slot.trainer, str(self._file("job.json"))], self._environment(), self._file("out"), lock.fd
+            )
+            lock.name_holder(process.pid)
+        finally:
+            lock.close()
+        log.info("started", pid=process.pid, resume=self.claim.checkpoint)
+        try:
+            yield process
+        finally:
+            process.kill()
+
+    def _job(self) -> Job:
+        claim = self.claim
+        return Job(
+            config=claim.config,
+            directory=str(claim.directory),
+            resume=claim.checkpoint,
+            files={name: str(path) for name, path in claim.files.items()},
+            checkpoint=str(claim.source_checkpoint) if claim.source_checkpoint else None,
+            spool=str(self._file("spool")),
+            threads=self.slot.threads,
+        )
+
+    def _environment(self) -> dict[str, str]:
+        gpu = {"CUDA_VISIBLE_DEVICES": self.slot.gpu} if self.slot.gpu else {}
+        return {**scrubbed(os.environ), **gpu, "PYTHONUNBUFFERED": "1"}
+
+    def _remove_later_checkpoints(self) -> None:
+        """Those of a lost attempt that the database never heard of: they would outlive the ones that this attempt saves."""
+        for folder in (self.claim.directory / "checkpoints").glob("step-*"):
+            if self.claim.checkpoint is None or folder.name > self.claim.checkpoint:
+                shutil.rmtree(folder)
+
+    # --- while it runs
+
+    def _watch(self, process: Process) -> int:
+        """Its exit code."""
+        while True:
+            self._beat()
+            self._forward(everything=False)
+            self._stop_if_asked(process)
+            if (exit_code := process.wait(TICK_S)) is not None:
+                return exit_code
+
+    def _mark_running_soon(self) -> None:
+        """At once when the database answers, else with the next beat."""
+        with contextlib.suppress(Away):
+            self.link.call(lambda: claims.mark_running(self.slot.engine, self.claim.run_id, self.claim.epoch))
+            self._is_marked = True
+
+    def _beat(self) -> None:
+        if time.monotonic() < self._beat_due or not self.link.is_due:
+            return
+        if not self._is_marked:
+            self._mark_running_soon()
+        settings, claim = self.slot.settings, self.claim
+        with contextlib.suppress(Away):
+            orders = self.link.call(
+                lambda: claims.heartbeat(
+                    self.slot.engine, claim.run_id, claim.epoch, settings.lease_s, self._seen.progress
+                )
+            )
+            self._beat_due = time.monotonic() + settings.heartbeat_s
+            if orders.cancel and not self.asked:
+                self._ask("cancel")
+
+    def _forward(self, everything: bool) -> bool:
+        """Stores what the spool holds, one batch unless ``everything``. Whether nothing is left."""
+        while self.link.is_due and (everything or time.monotonic() >= self._batch_due):
+            if self._batch is None:
+                self._batch = self._next_batch()
+            self._batch_due = time.monotonic() + BATCH_S
+            if self._batch is None:
+                return True
+            try:
+                self._store(self._batch)
+            except Away:
+                return False
+            self._offset, self._batch = self._batch.end, None
+            self._beat()
+        return False
+
+    def _next_batch(self) -> _Batch | None:
+        events, end = spool.read(self._file("spool"), self._offset)
+        for event in events:
+            self._seen.note(event)
+        return _Batch(self._offset, end, events) if events else None
+
+    def _store(self, batch: _Batch) -> None:
+        run_id, epoch = self.claim.run_id, self.claim.epoch
+        self.link.call(lambda: ingest(self.slot.engine, run_id, epoch, batch.start, batch.end, batch.events))
+
+    def _ask(self, asked: Asked) -> None:
+        log.info("stopping", asked=asked)
+        self.asked, self._asked_at = asked, 0.0
+
+    def _stop_if_asked(self, process: Process) -> None:
+        if not self.asked and self.slot.is_draining():
+            self._ask("drain")
+        if not self.asked:
+            return
+        if not self._asked_at:
+            process.terminate()
+            self._asked_at = time.monotonic()
+        grace_s = CANCEL_GRACE_S if self.asked == "cancel" else DRAIN_GRACE_S
+        if time.monotonic() > self._asked_at + grace_s:
+            log.warning("killed after its grace", grace_s=grace_s)
+            process.kill()
+
+    # --- after it ended
+
+    def _append_output(self) -> None:
+        """What it printed (tracebacks, complaints of libraries) goes the way of its events, now that it writes no more."""
+        spool.mend(self._file("spool"), self._offset)
+        lines = self._output()
+        if lines:
+            writer = spool.SpoolWriter(self._file("spool"))
+            for line in lines:
+                writer.append(Log(line, "warning"))
+            writer.close()
+        give_up = self._patience()
+        while not self._forward(everything=True):
+            if give_up():
+                raise Away
+            time.sleep(TICK_S)
+
+    def _has_result(self) -> bool:
+        return self._seen.result is not None
+
+    def _last_words(self) -> str:
+        return self._seen.error or next(iter(reversed(self._output())), "")
+
+    def _output(self) -> list[str]:
+        """Its last lines."""
+        file = self._file("out")
+        if not file.exists():
+            return []
+        with file.open("rb") as output:
+            output.seek(max(0, file.stat().st_size - OUTPUT_BYTES))
+            lines = output.read().decode(errors="replace").splitlines()
+        return [line for line in lines if line.strip()][-OUTPUT_LINES:]
+
+    def _settle(self, verdict: Verdict) -> None:
+        engine, run_id, epoch = self.slot.engine, self.claim.run_id, self.claim.epoch
+
+        def tell() -> None:
+            match verdict:
+                case Finish(state, reason):
+                    claims.finish(engine, run_id, epoch, state, reason)
+                case Release(reason):
+                    claims.release(engine, run_id, epoch, reason)
+                case Lose(reason):
+                    claims.lose(engine, run_id, epoch, reason, self.slot.settings.max_attempts)
+
+        if not self._is_marked:
+            self.link.insist(lambda: claims.mark_running(engine, run_id, epoch), self._patience())
+        self.link.insist(tell, self._patience())
+        log.info("settled", verdict=str(verdict))
+
+    def _end(self, verdict: Verdict) -> None:
+        """Settles after something unforeseen; fenced or cut off, the lease does it."""
+        with contextlib.suppress(Superseded, NotFound, Away):
+            self._settle(verdict)
+
+    def _patience(self) -> Callable[[], bool]:
+        """Without end, but for a worker that shuts down."""
+        drained_at: list[float] = []
+
+        def is_over() -> bool:
+            if self.slot.is_draining() and not drained_at:
+                drained_at.append(time.monotonic())
+            return bool(drained_at) and time.monotonic() > drained_at[0] + DRAIN_SETTLE_S
+
+        return is_over
+
+    def _is_cut_short(self) -> bool:
+        with contextlib.suppress(Away):
+            self._beat()
+        return self.slot.is_draining()
+
+    # --- files
+
+    def _file(self, suffix: str) -> Path:
+        self.slot.settings.spool_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return self.slot.settings.spool_dir / f"{self.claim.run_id}-{self.claim.epoch}.{suffix}"
+
+    def _remove_leftovers(self) -> None:
+        """Files of this attempt and of earlier ones: what the database lacks of theirs is computed again."""
+        for file in self.slot.settings.spool_dir.glob(f"{self.claim.run_id}-*"):
+            epoch = file.name.removeprefix(f"{self.claim.run_id}-").partition(".")[0]
+            if epoch.isdigit() and int(epoch) <= self.claim.epoch:
+                file.unlink(missing_ok=True)

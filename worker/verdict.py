@@ -1,0 +1,62 @@
+"""What becomes of a run whose training process has ended."""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import dataclass
+from typing import Literal
+
+from store.states import State
+from worker.job import FAILED, STOPPED
+
+Asked = Literal["", "cancel", "drain"]
+
+
+@dataclass(frozen=True)
+class Finish:
+    """The run is over."""
+
+    state: State
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Release:
+    """The run goes on later; nothing was wrong with it."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Lose:
+    """The run is tried again, but not for ever."""
+
+    reason: str
+
+
+Verdict = Finish | Release | Lose
+
+
+def judge(exit_code: int, has_result: bool, asked: Asked, step: int, error: str) -> Verdict:
+    """``exit_code`` is negative for a signal; ``asked`` is why it was told to stop; ``error`` its last words."""
+    if has_result:
+        return Finish(State.succeeded)
+    if asked == "cancel":
+        return Finish(State.cancelled, f"cancelled at step {step}")
+    if exit_code >= FAILED and exit_code != STOPPED:
+        return Finish(State.failed, error or f"the training process ended with exit code {exit_code}")
+    if asked == "drain":
+        return Release(f"the worker shuts down at step {step}; back in the queue")
+    if exit_code == STOPPED:
+        return Release(f"the training process was told to stop at step {step}; back in the queue")
+    if exit_code < 0:
+        return Lose(f"the training process was killed by {_signal(-exit_code)} at step {step}")
+    return Finish(State.failed, "the training process ended without a result")
+
+
+def _signal(number: int) -> str:
+    try:
+        name = signal.Signals(number).name
+    except ValueError:
+        name = f"signal {number}"
+    return f"{name} (out of memory?)" if name == "SIGKILL" else name
