@@ -1,5 +1,6 @@
 """Counts what is held between forward and backward: every saved tensor's storage once, by site and kind.
 
+``measure`` and ``recorded`` count what autograd really saves; ``predicted`` is the formula that must agree to the byte.
 Weights and buffers aren't counted: they exist anyway.
 """
 
@@ -13,9 +14,11 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
 from laser_core.events import Memory, SiteBytes
-from laser_core.layers import Linear
+from laser_core.layers import Attention, Linear
 from laser_core.model import TRM
 from laser_core.stores.base import ActivationStore
+from laser_core.stores.laser_fused import LaserFused, code_sites
+from laser_core.stores.tracked import TrackedStore
 
 Account = Counter[tuple[str, str]]  # bytes by (site, kind)
 
@@ -68,9 +71,72 @@ def recorded(model: TRM) -> Iterator[Account]:
         yield account
 
 
+# --- the formula -------------------------------------------------------------------------------------------------------
+
+FLOAT, DOUBLE, INT64, BOOL = 4, 8, 8, 1  # bytes
+
+
+def predicted(model: TRM, batch_size: int) -> Account:
+    """Bytes of one forward pass by site and kind, for the stores ``none``, ``laser`` and ``laser-fused`` with the bases they
+    have now; float32, attention by PyTorch's flash kernel (the one on CPUs)."""
+    config, cells = model.config, batch_size * model.seq_len
+    calls = config.latent_steps + 1
+    account: Account = Counter({("token_embedding", "embedding"): cells * INT64})
+    recursion = _predicted_fused if isinstance(model.store, LaserFused) else _predicted_eager
+    rows = batch_size * (model.puzzle_positions + model.seq_len)
+    account += recursion(model, calls, rows)
+    if account[model.blocks[-1].name + ".h2", "code"] < calls * rows * config.width * FLOAT:
+        account["lm_head", "head"] = rows * config.width * FLOAT  # the answer, unless it is kept in full already
+    per_cell = 4 * model.vocab_size * DOUBLE + model.vocab_size * BOOL + DOUBLE + INT64 + BOOL
+    per_puzzle = INT64 + 2 * FLOAT + FLOAT  # labelled cells, the halting head's two outputs, exactness
+    account["loss", "loss"] = cells * per_cell + batch_size * per_puzzle
+    return account
+
+
+def _predicted_eager(model: TRM, calls: int, rows: int) -> Account:
+    """The recursion kept by eager training, with the inputs of linear layers coded where they have a basis."""
+    account: Account = Counter()
+    width, heads = model.config.width, model.config.heads
+    places = _places(model)
+    for sublayer in (s for block in model.blocks for s in block.sublayers):
+        width_in, width_out = sublayer.inner.weight.shape[1], sublayer.outer.weight.shape[1]
+        lines = rows * width // width_in  # what the sublayer's linear layers see as rows
+        account += _coded(model.store, sublayer.inner.site, "linear", calls * lines, width_in)
+        if isinstance(sublayer, Attention):  # queries, keys and values (packed, then rotated), output, log-sum-exp
+            per_row = (6 if sublayer.core.rope else 4) * width + heads
+            account[places[sublayer.core]] = calls * rows * per_row * FLOAT
+        else:  # gate, up, silu(gate)
+            account += _coded(model.store, sublayer.outer.site, "linear", calls * lines, width_out)
+            account[places[sublayer.core]] = calls * lines * 3 * width_out * FLOAT
+        account[places[sublayer.norm]] = calls * lines * (width_in + 1) * FLOAT
+    return account
+
+
+def _predicted_fused(model: TRM, calls: int, rows: int) -> Account:
+    """The recursion kept as codes of h, h1 and h2, and inverse norms."""
+    width = model.config.width
+    first, *after = code_sites(model.blocks)
+    account = _coded(model.store, first, "code", calls * rows, width)
+    for sublayer, site in zip((s for block in model.blocks for s in block.sublayers), after, strict=True):
+        account += _coded(model.store, site, "code", calls * rows, width)
+        account[site, "norm"] = calls * rows * width // sublayer.inner.weight.shape[1] * FLOAT
+    return account
+
+
+def _coded(store: ActivationStore, site: str, kind_in_full: str, rows: int, width: int) -> Account:
+    tracker = store.trackers.get(site) if isinstance(store, TrackedStore) else None
+    if tracker is None or tracker.basis is None:
+        return Counter({(site, kind_in_full): rows * width * FLOAT})
+    return Counter({(site, "code"): rows * tracker.rank * FLOAT, (site, "basis"): width * tracker.rank * FLOAT})
+
+
+# --- places ------------------------------------------------------------------------------------------------------------
+
+
 def _places(model: TRM) -> dict[nn.Module, tuple[str, str]]:
-    places: dict[nn.Module, tuple[str, str]] = {model: ("model", "other")}
-    places |= {child: (name, "embedding" if "embedding" in name else "head") for name, child in model.named_children()}
+    places: dict[nn.Module, tuple[str, str]] = {
+        child: (name, "embedding" if "embedding" in name else "head") for name, child in model.named_children()
+    }
     for block in model.blocks:
         for index, sublayer in enumerate(block.sublayers):
             prefix = sublayer.inner.site.rpartition(".")[0]

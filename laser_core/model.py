@@ -115,6 +115,7 @@ class TRM(nn.Module):
 
         Returns the carry with ``halted_B`` all false (who halts is the trainer's to decide) and the outputs.
         """
+        self.store.begin_forward()
         carry = self._restarted(carry, batch)
         puzzle_rows_BE = self._puzzle_rows(carry.data.puzzles_B)
         embedded_BLD = self._embedded(carry.data.inputs_BS, puzzle_rows_BE)
@@ -122,7 +123,6 @@ class TRM(nn.Module):
         with torch.no_grad():
             for _ in range(self.config.cycles - 1):
                 answer_BLD, latent_BLD = self._cycle(answer_BLD, latent_BLD, embedded_BLD)
-        self.store.begin_forward()
         answer_BLD, latent_BLD = self._cycle(answer_BLD, latent_BLD, embedded_BLD)
 
         logits_BSV = self.lm_head(answer_BLD)[:, self.puzzle_positions :]

@@ -223,9 +223,13 @@ class SubspaceTracker:
             self.basis = self._probe = None
             return
         columns = min(self.width, self.rank + OVERSAMPLING)
-        dtype = torch.float32
-        self._probe = extended(directions, columns, seed=self.updates).to(dtype)
-        self.basis = self._probe[:, : self.rank].contiguous()
+        self._point(extended(directions, columns, seed=self.updates).float())
+
+    def _point(self, probe: Tensor) -> None:
+        # In one fixed layout, so that a resumed run's products have the same bits; the basis in memory of its own, so that
+        # what is saved for backward doesn't hold the whole probe.
+        self._probe = probe.contiguous()
+        self.basis = self._probe[:, : self.rank].clone(memory_format=torch.contiguous_format)
 
     # --- resuming
 
@@ -242,8 +246,9 @@ class SubspaceTracker:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes up where ``state_dict`` left off, to the bit."""
         self.width, self.rank, self.updates, self._misses = (state[n] for n in ("width", "rank", "updates", "misses"))
-        self._probe = state.get("probe")
-        self.basis = None if self._probe is None else self._probe[:, : self.rank].contiguous()
+        self.basis = self._probe = None
+        if "probe" in state:
+            self._point(state["probe"])
 
 
 def _share(gram: Tensor, basis: Tensor, total: float) -> float:

@@ -51,7 +51,7 @@ class ActivationStore:
     # --- forward, called by the model
 
     def begin_forward(self) -> None:
-        """The part of a supervision step that carries gradient begins."""
+        """A supervision step begins: nothing of an earlier one is needed any more."""
         self.labels.clear()
 
     def call(self, blocks: Sequence[Block], hidden_BLD: Tensor, injection_BLD: Tensor) -> Tensor:

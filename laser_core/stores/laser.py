@@ -29,7 +29,6 @@ class Laser(TrackedStore):
         basis_DK = self.basis(layer.site, x_ND)
         if basis_DK is None:
             return super().linear(layer, x_ND)
-        self.keep(basis_DK, layer.site, "basis")
         code_NK = self.keep(x_ND.detach() @ basis_DK, layer.site, "code")
         y_NO: Tensor = _Linear.apply(x_ND, layer.weight, self.stand_in(layer.site, layer.weight, basis_DK), code_NK)  # type: ignore[no-untyped-call]
         return y_NO

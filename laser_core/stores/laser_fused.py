@@ -47,7 +47,7 @@ class LaserFused(TrackedStore):
         if not torch.is_grad_enabled():
             return super().call(blocks, hidden_BLD, injection_BLD)
         sublayers = [sublayer for block in blocks for sublayer in block.sublayers]
-        sites = [f"{block.name}.{name}" for block in blocks for name in ("h", "h1")] + [f"{blocks[-1].name}.h2"]
+        sites = code_sites(blocks)
         x_BLD = hidden_BLD + injection_BLD
         weights = [self._inner_weight(s, site) for s, site in zip(sublayers, sites, strict=False)]
         weights += [sublayer.outer.weight for sublayer in sublayers]
@@ -58,7 +58,7 @@ class LaserFused(TrackedStore):
         """Packs activations."""
         basis_DK = self.basis(site, x_BLD.flatten(0, 1))
         values = self.keep(x_BLD if basis_DK is None else x_BLD @ basis_DK, site, "code")
-        return Code(values, basis_DK if basis_DK is None else self.keep(basis_DK, site, "basis"))
+        return Code(values, basis_DK)
 
     def projection(self, site: str, weight_OD: Tensor, basis_DK: Tensor) -> Tensor:
         """``weight · basis`` (O, K), computed once per training step."""
@@ -72,6 +72,11 @@ class LaserFused(TrackedStore):
         if tracker is None or tracker.basis is None or sublayer.transposed:
             return sublayer.inner.weight
         return self.stand_in(site, sublayer.inner.weight, tracker.basis)
+
+
+def code_sites(blocks: Sequence[Block]) -> list[str]:
+    """The sites of a call's codes, in the order of the forward pass."""
+    return [f"{block.name}.{name}" for block in blocks for name in ("h", "h1")] + [f"{blocks[-1].name}.h2"]
 
 
 class _Call(Function):

@@ -55,12 +55,12 @@ class TrackedStore(ActivationStore):
             tracker.begin_step(self._step)
         if tracker.observing:
             tracker.observe(x_ND)
-        return tracker.basis
+        return tracker.basis if tracker.basis is None else self.keep(tracker.basis, site, "basis")
 
     def stand_in(self, site: str, weight_OD: Tensor, basis_DK: Tensor) -> Tensor:
         """This forward pass's stand-in for ``weight · basis`` (see _StandIn)."""
         if site not in self._stand_ins:
-            self._stand_ins[site] = _StandIn.apply(weight_OD, basis_DK)  # type: ignore[no-untyped-call]
+            self._stand_ins[site] = _StandIn.apply(weight_OD, self.keep(basis_DK, site, "basis"))  # type: ignore[no-untyped-call]
         return self._stand_ins[site]
 
     def state_dict(self) -> StateDict:
