@@ -1,0 +1,160 @@
+"""Activation stores: the same forward numbers to the bit, and the gradients that each promises."""
+
+import pytest
+import torch
+
+from laser_core.config import CheckpointStore, LaserFusedStore, LaserStore, NoneStore
+from laser_core.layers import Attention, Linear
+from laser_core.stores import make_store
+
+MODELS = [
+    {"layers": 2},
+    {"layers": 1, "positions": "learned", "heads": 4},
+    {"layers": 2, "block": "mlp", "puzzle_embedding": 40},
+]
+STORES = [
+    CheckpointStore(),
+    CheckpointStore(unit="call"),
+    LaserStore(energy=0.8),
+    LaserStore(rank=5, adapt=False),
+    LaserFusedStore(energy=0.8),
+    LaserFusedStore(rank=5, adapt=False),
+    LaserFusedStore(energy=1.0),
+]
+
+
+@pytest.mark.parametrize("model", MODELS, ids=str)
+@pytest.mark.parametrize("store", STORES, ids=str)
+def test_forward_numbers_are_the_same_to_the_bit(trial, store, model):
+    t, eager = trial(store, **model), trial(**model)
+    for _ in range(2):  # the first step keeps everything, the second uses the bases made from it
+        (ours, loss), (theirs, expected) = t.forward(), eager.forward()
+        assert torch.equal(ours.logits_BSV, theirs.logits_BSV)
+        assert torch.equal(ours.halt_logit_B, theirs.halt_logit_B)
+        assert torch.equal(loss, expected)
+        t.step()
+
+
+@pytest.mark.parametrize("model", MODELS, ids=str)
+@pytest.mark.parametrize("unit", ["block", "call"])
+def test_checkpoint_gives_the_same_gradient_to_the_bit(trial, unit, model):
+    t, eager = trial(CheckpointStore(unit=unit), **model), trial(**model)
+    t.step()
+    eager.step()
+    for name, gradient in eager.gradients().items():
+        assert torch.equal(t.gradients()[name], gradient), name
+
+
+@pytest.mark.parametrize("model", MODELS, ids=str)
+@pytest.mark.parametrize("store", [LaserStore(energy=1.0), LaserFusedStore(energy=1.0)], ids=lambda s: s.kind)
+def test_full_rank_gives_the_uncompressed_gradient(trial, store, model):
+    t, eager = trial(store, **model), trial(**model)
+    for _ in range(2):
+        t.step(0.01)
+        eager.step(0.01)
+        for name, gradient in eager.gradients().items():
+            assert _relative_error(t.gradients()[name], gradient) <= 1e-5, name
+
+
+@pytest.mark.parametrize("model", MODELS, ids=str)
+def test_fused_in_a_complete_basis_gives_the_uncompressed_gradient(trial, model):
+    """The same through codes: a basis as wide as the site loses nothing, so every path of the packed backward is right."""
+    t, eager = trial(LaserFusedStore(rank=5, adapt=False), **model), trial(**model)
+    t.step()
+    for tracker in t.model.store.trackers.values():
+        tracker.basis = torch.linalg.qr(torch.randn(32, 32, generator=torch.Generator().manual_seed(0))).Q.contiguous()
+    t.step()
+    eager.step()
+    for name, gradient in eager.gradients().items():
+        assert _relative_error(t.gradients()[name], gradient) <= 1e-5, name
+
+
+@pytest.mark.parametrize("model", MODELS, ids=str)
+def test_laser_weight_gradient_is_the_exact_one_projected(trial, model):
+    t, eager = trial(LaserStore(rank=5, adapt=False), **model), trial(**model)
+    t.step()
+    t.step()
+    eager.step()
+    linear = {name: layer for name, layer in t.model.named_modules() if isinstance(layer, Linear)}
+    assert sum(layer.site in t.model.store.trackers for layer in linear.values()) == len(linear) - (
+        0 if model.get("block") == "mlp" else model["layers"]
+    )
+    for name, gradient in eager.gradients().items():
+        layer = linear.get(name.removesuffix(".weight"))
+        tracker = t.model.store.trackers.get(layer.site) if layer else None
+        if tracker:
+            assert tracker.basis.shape == (tracker.width, 5)
+            gradient = gradient @ tracker.basis @ tracker.basis.T
+        torch.testing.assert_close(t.gradients()[name], gradient, rtol=1e-5, atol=1e-5, msg=name)
+
+
+def test_error_falls_with_rank(trial):
+    eager = trial()
+    eager.step()
+    for kind in (LaserStore, LaserFusedStore):
+        errors = []
+        for rank in (2, 6, 12, 20, 26):
+            t = trial(kind(rank=rank, adapt=False))
+            t.step()
+            t.step()
+            errors.append(
+                sum((t.gradients()[name] - gradient).square().sum() for name, gradient in eager.gradients().items())
+            )
+        assert errors == sorted(errors, reverse=True), kind.__name__
+
+
+def test_beyond_break_even_a_site_is_kept_in_full(trial):
+    """9 × 1 rows × 3 calls = 27 rows of width 32: codes of rank k and their basis cost (27 + 32)·k numbers."""
+    for rank, packed in ((14, True), (15, False)):
+        t = trial(LaserStore(rank=rank, adapt=False), batch_size=1)
+        traces = {trace.site: trace for trace in t.step()}
+        tracker = t.model.store.trackers["layers.0.qkv"]
+        assert (tracker.basis is not None) == packed
+        assert traces["layers.0.qkv"].event == ("init" if packed else "fallback")
+        assert traces["layers.0.qkv"].saved_bytes == ((27 + 32) * rank if packed else 27 * 32) * 4
+        t.step()
+
+
+def test_attentions_output_is_not_coded_since_attention_keeps_it(trial):
+    t = trial(LaserStore())
+    t.step()
+    attention = next(layer for layer in t.model.modules() if isinstance(layer, Attention))
+    assert attention.outer.site not in t.model.store.trackers
+
+
+@pytest.mark.parametrize("store", [LaserStore(energy=0.9, update_every=2), LaserFusedStore(update_every=2)], ids=str)
+def test_bases_change_between_steps_only_and_training_resumes_to_the_bit(trial, store):
+    straight, broken = trial(store), trial(store)
+    straight_traces, broken_traces = [], []
+    for step in range(1, 9):
+        straight_traces += straight.step(0.02)
+        if step == 5:
+            model = broken.model
+            model.store, state = make_store(store), model.store.state_dict()
+            model.store.load_state_dict(state)
+        broken_traces += broken.step(0.02)
+    assert straight_traces == broken_traces
+    assert {trace.step for trace in straight_traces} >= {1, 2, 4, 6, 8}
+    for mine, other in zip(straight.model.parameters(), broken.model.parameters(), strict=True):
+        assert torch.equal(mine, other)
+
+
+@pytest.mark.parametrize("store", [LaserStore(), LaserFusedStore(rank=5)], ids=lambda s: s.kind)
+def test_no_gradient_no_trace(trial, store):
+    """Evaluation between steps, or within one, shows the trackers nothing."""
+    looked, blind = trial(store, latent_steps=1), trial(store, latent_steps=1)
+    for _ in range(3):
+        with torch.no_grad():
+            looked.loss()
+        assert looked.step(0.01) == blind.step(0.01)
+
+
+def test_a_state_of_another_kind_is_refused():
+    with pytest.raises(ValueError, match=r"store state: ActivationStore has none, got \['layers.0.qkv/rank'\]"):
+        make_store(NoneStore()).load_state_dict({"layers.0.qkv/rank": 3})
+    with pytest.raises(ValueError, match=r"store state: site 'layers.0.qkv' lacks 'width'"):
+        make_store(LaserStore()).load_state_dict({"layers.0.qkv/rank": 3})
+
+
+def _relative_error(tensor, expected):
+    return float((tensor - expected).norm() / expected.norm().clamp_min(1e-30))
