@@ -1,4 +1,4 @@
-"""Live view of several runs: a bar each in a terminal, a line per change elsewhere."""
+"""Live view of several runs: a bar each in a terminal; elsewhere a line for every new state and quarter."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Board:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._states: dict[str, str] = {}
+        self._stages: dict[str, tuple[str, int]] = {}
         self._tasks: dict[str, TaskID] = {}
         # Refreshed by update() and not by a thread: children are started from this process meanwhile, by fork.
         self._progress = Progress(
@@ -45,11 +45,18 @@ class Board:
         for run in runs:
             if self._console.is_terminal:
                 self._move_bar(run)
-            elif self._states.get(run["id"]) != run["state"]:
-                self._console.print(f"{label(run)} {run['state']} {_note(run)}".rstrip(), highlight=False)
-            self._states[run["id"]] = run["state"]
+            else:
+                self._print_news(run)
         if self._console.is_terminal:
             self._progress.refresh()
+
+    def _print_news(self, run: Json) -> None:
+        share = run["step"] / run["steps"] if run["steps"] else 0.0
+        stage = (run["state"], int(4 * share) if run["state"] == "running" else 0)
+        if self._stages.get(run["id"]) != stage:
+            self._stages[run["id"]] = stage
+            shown = f"{label(run)} {run['state']:<9} {share:4.0%} {_note(run)}"
+            self._console.print(shown.rstrip(), highlight=False, soft_wrap=True)
 
     def _move_bar(self, run: Json) -> None:
         task = self._tasks.get(run["id"])
@@ -61,9 +68,8 @@ class Board:
         if run["state"] in FINAL_STATES:
             self._progress.stop_task(task)
         colour = STATE_COLOURS.get(run["state"], "default")
-        steps = run["progress"]
         note = f"[{colour}]{run['state']}[/] {_note(run)}"
-        self._progress.update(task, completed=steps["step"], total=steps["steps"] or None, note=note)
+        self._progress.update(task, completed=run["step"], total=run["steps"] or None, note=note)
 
 
 def label(run: Json) -> str:

@@ -28,9 +28,10 @@ def valkey_command(home: Path, socket_path: Path, log: Path) -> Command:
         "appendonly": "yes",
         "save": "",  # the append-only file holds everything; snapshots would only cost
         "maxmemory-policy": "noeviction",
+        "set-proc-title": "no",  # the title would overwrite the command line and environment by which people find it
     }
     argv = [str(_valkey_binary()), *(word for name, value in options.items() for word in (f"--{name}", value))]
-    return Command("broker", argv, dict(os.environ), log)
+    return Command("broker", argv, {**os.environ, "LASER_HOME": str(home)}, log)
 
 
 def broker_url(socket_path: Path) -> str:

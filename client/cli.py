@@ -47,13 +47,13 @@ def schema() -> None:
         print_json(client.get("schema/run"))
 
 
-def main() -> None:
-    """Entry point. Exit codes: 1 failed, 2 wrong input, 3 no answer from the platform, 130 interrupted."""
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point; ``arguments`` default to the command line's. Exit codes: 1 failed, 2 wrong input, 3 no answer from the platform, 130 interrupted."""
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have started us with Ctrl-C ignored
     try:
-        app()
+        app(arguments)
     except LaserError as error:
-        print_error(error, as_json="--json" in sys.argv)
+        print_error(error, as_json="--json" in (arguments or sys.argv))
         sys.exit(error.exit_code)
     except BrokenPipeError:  # `laser runs | head`
         sys.stderr.close()

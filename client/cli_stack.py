@@ -17,7 +17,7 @@ from client.demo import Plan, platform, print_outcome, require_writable, run_dem
 from client.home import DEFAULT_URL, Home, InUse, Running
 from client.http import Client
 from client.options import AsJson
-from client.output import notes, out, print_json
+from client.output import notes, out, plainly, print_json
 from client.stack import Options, Stack, running_here, running_stack
 
 DEFAULT_PORT = int(DEFAULT_URL.rpartition(":")[2])
@@ -63,7 +63,7 @@ def demo(
 def up(
     port: Annotated[int, typer.Option(min=1, max=65_535, envvar="LASER_PORT", help="Port to serve on.")] = DEFAULT_PORT,
     open_it: Annotated[bool, typer.Option("--open/--no-open", help="Open the browser, logged in.")] = False,
-    workers: Annotated[int, typer.Option(min=1, max=64, help="Worker processes.")] = 1,
+    workers: Annotated[int, typer.Option(min=0, max=64, help="Worker processes; 0 when they run elsewhere.")] = 1,
     slots: Annotated[
         int, typer.Option(min=0, max=256, envvar="LASER_SLOTS", help="Runs that one worker trains at once; 0 chooses.")
     ] = 0,
@@ -72,7 +72,7 @@ def up(
     """Start the platform on this machine: broker, API with the web UI, and workers. Ctrl-C stops it."""
     home, console = Home.from_environment(), notes if as_json else out
     try:
-        with running_stack(home, Options(port, workers, slots), console.print) as stack:
+        with running_stack(home, Options(port, workers, slots), plainly(console)) as stack:
             _welcome(stack.url, home, console, as_json, open_it)
             _serve(stack)
     except InUse as error:

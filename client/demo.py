@@ -21,6 +21,7 @@ from client.board import Board
 from client.errors import BadInput, LaserError, Unreachable
 from client.home import DEFAULT_URL, Home
 from client.http import FINAL_STATES, Client, Json
+from client.output import plainly
 from client.ports import free_port
 from client.render import comparison_table, escape, percent, value_of
 from client.stack import Options, running_here, running_stack
@@ -80,7 +81,7 @@ def platform(home: Home, console: Console) -> Iterator[tuple[str, Tend, bool]]:
         yield running.url, lambda: None, False
         return
     port = free_port(int(DEFAULT_URL.rpartition(":")[2]))
-    with running_stack(home, Options(port, worker_stop_s=WORKER_STOP_S), console.print) as stack:
+    with running_stack(home, Options(port, worker_stop_s=WORKER_STOP_S), plainly(console)) as stack:
         yield stack.url, stack.tend, True
 
 
@@ -186,14 +187,25 @@ def _cancel(client: Client, runs: list[Json]) -> None:
 
 
 def _report(client: Client, runs: list[Json], comparison: Json) -> Json:
-    names = ("exact_accuracy", "saved_bytes", "eager_bytes", "step_time_s")
     rows = [
-        {"id": run["id"], "variant": run["store_kind"], "seed": run["seed"], "state": run["state"]}
-        | {name: value_of(run, name) for name in names}
+        {
+            "id": run["id"],
+            "variant": run["store_kind"],
+            "seed": run["seed"],
+            "state": run["state"],
+            "exact_accuracy": value_of(run, "exact_accuracy"),
+            "saved_bytes": _whole(value_of(run, "saved_bytes")),
+            "eager_bytes": _whole(value_of(run, "eager_bytes")),
+            "step_time_s": value_of(run, "step_time_s"),
+        }
         for run in sorted(runs, key=lambda run: run["number"])
     ]
     query = "&".join(f"run={run['id']}" for run in rows)
     return {"runs": rows, "url": f"{client.url}/compare?{query}", "summary": comparison["summary"]}
+
+
+def _whole(value: float | None) -> int | None:
+    return None if value is None else round(value)
 
 
 @contextmanager

@@ -40,8 +40,10 @@ class Refused(LaserError):
 
     def __init__(self, status: int, title: str, detail: str = "", errors: list[dict[str, Any]] | None = None) -> None:
         self.status, self.title, self.detail, self.errors = status, title, detail, errors or []
-        lines = [detail or title or f"HTTP {status}"]
-        lines += [f"  {error.get('field') or 'request'}: {error.get('message', '')}" for error in self.errors]
+        listed = [f"{error.get('field') or 'request'}: {error.get('message', '')}" for error in self.errors]
+        head = detail.partition(listed[0])[0] if len(listed) > 1 else detail  # one error is in the sentence already
+        is_told = len(listed) == 1 and listed[0] in detail
+        lines = [head.rstrip(": ") or title or f"HTTP {status}", *([] if is_told else (f"  {line}" for line in listed))]
         super().__init__("\n".join(lines))
 
     def to_json(self) -> dict[str, Any]:

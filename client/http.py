@@ -200,11 +200,11 @@ class Client:
     # --- datasets --------------------------------------------------------------------------------------------------
 
     def add_dataset(self, path: Path, name: str = "") -> Json:
-        """Uploads a puzzle file; the same content again gives the same dataset."""
+        """Uploads a puzzle file, named after the file unless told; the same content again gives the same dataset."""
         try:
             with path.open("rb") as file:
                 files = {"file": (path.name, file, "text/csv")}
-                return self._json("POST", "datasets", params=_given({"name": name or path.stem}), files=files)
+                return self._json("POST", "datasets", params=_given({"name": name}), files=files)
         except OSError as error:
             raise BadInput(f"{path} can't be read: {error.strerror or error}") from error
 

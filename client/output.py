@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from rich.console import Console
@@ -26,7 +27,9 @@ def print_error(error: LaserError, as_json: bool) -> None:
     if as_json:
         print_json(error.to_json())
         return
-    first, _, rest = str(error).partition("\n")
-    notes.print(f"[bold red]Error:[/] {escape(first)}", highlight=False)
-    if rest:
-        notes.print(escape(rest), highlight=False)
+    notes.print(f"[bold red]Error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+
+
+def plainly(console: Console) -> Callable[[str], None]:
+    """Prints a line as it is: no markup, no colours, no breaks."""
+    return lambda line: console.print(line, markup=False, highlight=False, soft_wrap=True)

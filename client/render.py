@@ -153,7 +153,7 @@ def value_of(run: Json, name: str) -> float | None:
         "exact_accuracy": latest.get("test.exact_accuracy"),
         "saved_bytes": latest.get("memory.saved_bytes"),
         "eager_bytes": latest.get("memory.eager_bytes"),
-        "step_time_s": run["progress"]["step_time_s"],
+        "step_time_s": run["step_time_s"],
     }
     value = result.get(name, live.get(name))
     return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
@@ -166,7 +166,7 @@ def state(name: str) -> Text:
 
 def progress(run: Json) -> RenderableType:
     """A bar with the steps beside it."""
-    step, steps = run["progress"]["step"], run["progress"]["steps"]
+    step, steps = run["step"], run["steps"]
     if not steps:
         return Text("–")
     grid = Table.grid(padding=(0, 1))

@@ -19,7 +19,7 @@ from client.http import Client
 from client.ports import HOST, holder, is_free
 from client.process import Command, Process, signals_held
 
-READY_S = 60.0  # a cold start on a busy 2-core machine takes up to a quarter of it
+READY_S = 120.0  # two cores under a load of 8 took 15 s
 STABLE_S = 60.0  # a child that ran so long starts again without delay
 BACKOFF_S = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0)
 WORKER_STOP_S = 65.0  # the worker itself stops within 60: it saves checkpoints and gives its runs back to the queue
@@ -30,7 +30,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Options:
-    """``slots`` are the runs that one worker trains at once; 0 chooses."""
+    """``workers`` may be 0 (they run elsewhere); ``slots`` are the runs that one of them trains at once, 0 chooses."""
 
     port: int
     workers: int = 1
@@ -43,12 +43,12 @@ class Options:
         if self.slots:
             return self.slots
         gpus = len(list(Path("/dev").glob("nvidia[0-9]*")))
-        return max(1, (gpus or min(4, _cores())) // self.workers)
+        return max(1, (gpus or min(4, _cores())) // max(1, self.workers))
 
     @property
     def threads_per_run(self) -> int:
         """The cores, shared evenly."""
-        return max(1, _cores() // (self.workers * self.slots_per_worker))
+        return max(1, _cores() // max(1, self.workers * self.slots_per_worker))
 
 
 @dataclass

@@ -81,7 +81,7 @@ def test_units() -> None:
 def test_names_can_neither_style_nor_drive_the_terminal() -> None:
     run = {
         "number": 1, "id": "r_1", "name": "[red]x[/red] \x1b[2J\x1b]0;title\x07", "state": "running", "created_at": 0.0,
-        "progress": {"step": 1, "steps": 2, "step_time_s": 0.1}, "latest": {}, "result": None,
+        "step": 1, "steps": 2, "step_time_s": 0.1, "latest": {}, "result": None,
     }  # fmt: skip
     console = Console(width=200, force_terminal=True, color_system="truecolor")
     with console.capture() as capture:

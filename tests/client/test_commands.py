@@ -1,0 +1,241 @@
+"""Commands and Python client against a real API: `laser up` without a worker, so that every run stays queued."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from client.errors import BadInput, Refused, Unreachable
+from client.http import Client
+from client.ports import free_port
+
+LASER = Path(sys.executable).with_name("laser")
+RUN = """
+kind: train
+name: first
+tags: [tried]
+store: {kind: laser-fused, rank: 8}
+training: {steps: 20, learning_rate: 1e-3}
+"""
+
+
+@dataclass(frozen=True)
+class Server:
+    """A platform on ``home``; ``laser`` runs a command against it."""
+
+    home: Path
+    url: str
+    pid: int
+
+    def laser(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "LASER_HOME": str(self.home), "COLUMNS": "160", **options.pop("env", {})}
+        return subprocess.run(
+            [LASER, *arguments], env=environment, capture_output=True, text=True, timeout=60, check=False, **options
+        )
+
+    def json(self, *arguments: str) -> Any:
+        done = self.laser(*arguments, "--json")
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    def client(self) -> Client:
+        return Client(self.url, (self.home / "token").read_text().strip())
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    home = tmp_path_factory.mktemp("client") / "home"
+    port = str(free_port(21_000))
+    with subprocess.Popen(
+        [LASER, "up", "--json", "--workers", "0", "--port", port],
+        env={**os.environ, "LASER_HOME": str(home)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout
+        line = process.stdout.readline()
+        assert line, process.stderr and process.stderr.read()
+        started = json.loads(line)
+        assert started["login_url"].startswith(f"http://127.0.0.1:{port}/login?code=")
+        yield Server(home, started["url"], started["pid"])
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 0
+
+
+@pytest.fixture(scope="module")
+def run(server: Server, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """A run submitted by the command."""
+    file = tmp_path_factory.mktemp("runs") / "run.yaml"
+    file.write_text(RUN)
+    settings = ("--set", "store.kind=laser", "--set", "seed=3", "--idempotency-key", "once")
+    submitted: dict[str, Any] = server.json("submit", str(file), *settings)
+    assert server.json("submit", str(file), *settings)["id"] == submitted["id"]
+    return submitted
+
+
+def test_submitting(run: dict[str, Any]) -> None:
+    assert run["config"]["store"]["kind"] == "laser"
+    assert run["config"]["store"]["rank"] == 0  # the other kind's rank is gone
+    assert run["config"]["training"]["learning_rate"] == 1e-3
+    assert (run["seed"], run["name"], run["tags"], run["state"]) == (3, "first", ["tried"], "queued")
+
+
+def test_lists_and_looks(server: Server, run: dict[str, Any]) -> None:
+    assert [item["id"] for item in server.json("runs", "--tag", "tried", "--state", "queued")["items"]] == [run["id"]]
+    assert server.json("runs", "--store", "none")["items"] == []
+    table = server.laser("runs").stdout
+    assert run["id"] in table
+    assert "queued" in table
+    for reference in (run["id"], run["id"][:9], run["id"][2:9], str(run["number"]), f"#{run['number']}"):
+        assert server.json("show", reference)["id"] == run["id"]
+    shown = server.laser("show", run["id"])
+    assert "learning_rate: 0.001" in shown.stdout
+    assert server.json("metrics", run["id"]) == []
+    assert server.laser("metrics", run["id"], "--csv").stdout.strip() == "key,step,value"
+    assert server.laser("logs", run["id"]).stdout == ""
+    assert "No run 'zzz'" in server.laser("show", "zzz").stderr
+    assert "has no files yet" in server.laser("download", run["id"]).stderr
+
+
+def test_cancel_clone_delete_follow(server: Server, run: dict[str, Any]) -> None:
+    copy = server.json("clone", run["id"], "--set", "store.kind=none", "--set", "name=copy")
+    assert copy["config"]["store"] == {"kind": "none"}
+    assert copy["config"]["training"] == run["config"]["training"]
+    assert server.laser("delete", copy["id"]).returncode == 2
+    assert server.json("cancel", copy["id"])["state"] == "cancelled"
+    log = server.laser("logs", "-f", copy["id"]).stdout.splitlines()
+    assert [line.split(" ", 1)[1].partition(":")[0] for line in log] == ["queued", "cancelled"]
+    assert server.json("delete", copy["id"]) == {"deleted": [copy["id"]]}
+    assert server.laser("show", copy["id"]).returncode == 2
+
+
+def test_wrong_input_names_the_field(server: Server, tmp_path: Path) -> None:
+    file = tmp_path / "run.json"
+    file.write_text(
+        '{"kind": "train", "store": {"kind": "laser", "rank": 500}, "training": {"batch_size": 0}, "lr": 1}'
+    )
+    done = server.laser("submit", str(file))
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert "  training.batch_size: expected at least 1, got 0" in done.stderr
+    assert "  lr: unknown field" in done.stderr
+    as_json = server.laser("submit", str(file), "--json")
+    assert as_json.returncode == 2
+    assert {error["field"] for error in json.loads(as_json.stdout)["errors"]} >= {"training.batch_size", "lr"}
+    assert server.laser("submit", str(tmp_path / "none.yaml")).returncode == 2
+
+
+def test_datasets(server: Server, tmp_path: Path) -> None:
+    good = tmp_path / "four.csv"
+    good.write_text("source,q,a,rating\ntest,1234341221434.21,1234341221434321,1\n")
+    added = server.json("datasets", "add", str(good))
+    assert server.json("datasets", "add", str(good))["id"] == added["id"]
+    assert (added["rows"], added["size"]) == (1, 4)
+    assert [item["id"] for item in server.json("datasets", "list")] == [added["id"]]
+    shown = server.json("datasets", "show", added["name"])
+    assert shown["preview"][0]["answer"] == "1234341221434321"
+    assert "1234341221434321" in server.laser("datasets", "show", added["id"]).stdout
+    bad = tmp_path / "bad.csv"
+    bad.write_text("source,q,a,rating\ntest,1234341221434.21,1234341221434322,1\n")
+    refused = server.laser("datasets", "add", str(bad))
+    assert refused.returncode == 2
+    assert "line 2" in refused.stderr
+    assert server.json("datasets", "delete", added["id"]) == {"deleted": added["id"]}
+    assert server.laser("datasets", "list").returncode == 0
+
+
+def test_the_platform_itself(server: Server) -> None:
+    assert server.json("version")["platform"]["version"] == server.json("version")["client"]
+    assert "$defs" in json.loads(server.laser("schema").stdout)
+    assert server.json("login")["url"] != server.json("open")["url"]
+
+
+def test_up_again_says_where_it_runs(server: Server) -> None:
+    again = server.laser("up")
+    assert again.returncode == 0
+    assert f"Already running on {server.home} (process {server.pid})" in again.stdout
+    assert f"{server.url}/login?code=" in again.stdout
+    elsewhere = server.laser("up", "--port", "21999")
+    assert elsewhere.returncode == 1
+    assert f"already running on {server.home} (process {server.pid})" in elsewhere.stderr
+
+
+def test_a_taken_port_is_named_with_its_holder(server: Server, home_path: Path) -> None:
+    port = server.url.rpartition(":")[2]
+    done = server.laser("up", "--port", port, env={"LASER_HOME": str(home_path)})
+    assert done.returncode == 1
+    assert f"Port {port} is taken by process " in done.stderr
+    assert f"laser up --port {int(port) + 1}" in done.stderr
+
+
+def test_without_a_server(home_path: Path, server: Server) -> None:
+    done = server.laser("runs", env={"LASER_HOME": str(home_path), "LASER_URL": "http://127.0.0.1:9"})
+    assert done.returncode == 3
+    assert done.stdout == ""
+    assert (
+        "No answer from http://127.0.0.1:9. Start it with `laser up`, or point LASER_URL at a running one."
+        in done.stderr
+    )
+    stranger = server.laser("runs", env={"LASER_HOME": str(home_path), "LASER_URL": server.url})
+    assert stranger.returncode == 2
+    assert "LASER_TOKEN" in stranger.stderr
+
+
+def test_python_client(server: Server, run: dict[str, Any]) -> None:
+    with server.client() as client:
+        made = client.submit({"kind": "train", "name": "streamed"})
+        stream = client.stream(made["id"])
+        first = next(stream)
+        assert (first.event, first.id, first.data["data"]["state"]) == ("state", "1", "queued")
+        client.cancel(made["id"])
+        states = (m.data["data"]["state"] for m in stream if m.event == "state")
+        assert next(states) == "cancelled"
+        after = list(itertools.islice(client.stream(made["id"], after=1), 1))
+        assert after[0].id == "2"
+        assert client.wait(made["id"])["state"] == "cancelled"
+        with pytest.raises(TimeoutError):
+            client.wait(run["id"], timeout_s=0)
+        assert {r["id"] for r in client.iter_runs(limit=1)} == {made["id"], run["id"]}
+        assert client.traces(run["id"]) == []
+        assert [event["kind"] for event in client.events(run["id"])] == ["state"]
+        with pytest.raises(Refused) as refused:
+            client.compare(["r_nothing"])
+        assert refused.value.status == 404
+        with pytest.raises(BadInput, match="Give more letters"):
+            client.find("r_")
+    with Client("http://127.0.0.1:9", "") as nobody, pytest.raises(Unreachable):
+        nobody.runs()
+
+
+@pytest.mark.usefixtures("run")
+def test_every_command_explains_itself(server: Server, gone: Callable[[Path], bool]) -> None:
+    del gone
+    listing = server.laser("--help").stdout
+    for command in (
+        "demo",
+        "up",
+        "open",
+        "login",
+        "submit",
+        "runs",
+        "show",
+        "logs",
+        "metrics",
+        "cancel",
+        "clone",
+        "delete",
+    ):
+        assert command in listing
+        assert "--json" in server.laser(command, "--help").stdout
+    assert "_LASER_COMPLETE" in server.laser("--show-completion", env={"SHELL": "/bin/bash"}).stdout
