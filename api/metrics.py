@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import Annotated
 
@@ -70,12 +71,9 @@ def compare_runs(
 
 
 def _csv(points: Iterator[tuple[str, int, float]]) -> Iterator[str]:
-    """Metric names hold no comma or quote; ``repr`` gives the shortest text of a float that reads back equal."""
-    lines = ["key,step,value"]
-    for key, step, value in points:
-        lines.append(f"{key},{step},{value!r}")
-        if len(lines) == CSV_LINES:
-            yield "\n".join(lines) + "\n"
-            lines = []
-    if lines:
-        yield "\n".join(lines) + "\n"
+    """``repr`` gives the shortest text of a float that reads back equal."""
+    yield "key,step,value\n"
+    for key, series in itertools.groupby(points, key=lambda point: point[0]):
+        name = '"' + key.replace('"', '""') + '"' if any(c in key for c in ',"\r\n') else key
+        while piece := list(itertools.islice(series, CSV_LINES)):
+            yield "".join(f"{name},{step},{value!r}\n" for _, step, value in piece)

@@ -11,6 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
+from starlette.routing import Match
 
 from api import models
 from laser_core.puzzle_file import PuzzleFileError
@@ -18,6 +19,7 @@ from laser_core.schema import ConfigError
 from laser_core.schema import Problem as FieldProblem
 from store.errors import Conflict, NotFound, Refused, Superseded
 
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 CONTENT_TYPE = "application/problem+json"
 RESPONSES: dict[int | str, dict[str, Any]] = {
     "default": {
@@ -78,13 +80,20 @@ def _handler(answer: Callable[[Request, Any], JSONResponse]) -> Callable[[Reques
 
 
 def _http_exception(request: Request, error: HTTPException) -> JSONResponse:
-    detail = error.detail
+    detail, headers = error.detail, dict(error.headers or {})
     if error.status_code == 404 and detail == "Not Found":
         detail = f"Nothing is at {request.url.path}; GET /openapi.json lists every address."
     if error.status_code == 405:
-        allowed = (error.headers or {}).get("Allow", "")
-        detail = f"{request.url.path} doesn't know {request.method}" + (f"; it knows {allowed}." if allowed else ".")
-    return respond(request, error.status_code, detail, headers=dict(error.headers or {}))
+        headers["Allow"] = ", ".join(_allowed(request))
+        detail = f"{request.url.path} doesn't know {request.method}; it knows {headers['Allow']}."
+    return respond(request, error.status_code, detail, headers=headers)
+
+
+def _allowed(request: Request) -> list[str]:
+    """Every method of the address; the router itself names those of its first route there only."""
+    routes = request.app.router.routes
+    scopes = {method: {**request.scope, "method": method} for method in METHODS}
+    return [m for m, scope in scopes.items() if any(route.matches(scope)[0] is Match.FULL for route in routes)]
 
 
 def _validation_error(request: Request, error: RequestValidationError) -> JSONResponse:

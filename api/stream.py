@@ -91,7 +91,7 @@ async def stream(source: Annotated[AsyncIterator[Any], Depends(_source)]) -> Asy
 
 
 async def _one_run(streams: Streams, engine: sa.Engine, run_id: str, after: int) -> AsyncIterator[ServerSentEvent]:
-    shown = None
+    shown = ""
     while True:
         try:
             run = await streams.ask(runs.get_run, engine, run_id)
@@ -102,9 +102,9 @@ async def _one_run(streams: Streams, engine: sa.Engine, run_id: str, after: int)
             after = event.seq
             data = models.Event.model_validate(event).model_dump_json()
             yield ServerSentEvent(event=event.kind, id=str(after), raw_data=data)
-        if run != shown:
-            shown = run
-            yield _changed(run)
+        if (summary := _summary(run)) != shown:
+            shown = summary
+            yield ServerSentEvent(event="run", raw_data=summary)
         if len(found) < BATCH and not await streams.pause():
             return
 
@@ -113,19 +113,18 @@ async def _all_runs(streams: Streams, engine: sa.Engine, since: float) -> AsyncI
     seen: dict[str, float] = {}
     while True:
         found = await streams.ask(runs.runs_changed, engine, since, BATCH)
-        fresh = [run for run in found if seen.get(run.id) != run.updated_at]
-        for run in fresh:
-            seen[run.id] = run.updated_at
-            yield _changed(run, repr(run.updated_at))
+        for run in found:
+            if seen.get(run.id) != run.updated_at:
+                yield ServerSentEvent(event="run", id=repr(run.updated_at), raw_data=_summary(run))
+        seen = {run.id: run.updated_at for run in found}
         if len(found) == BATCH:
             since = found[-1].updated_at
-        elif fresh:
-            since = max(since, found[-1].updated_at - OVERLAP_S)
-            seen = {run.id: run.updated_at for run in found}
-        if len(found) < BATCH and not await streams.pause():
+            continue
+        if found:
+            since = max(since, min(found[-1].updated_at, time.time() - OVERLAP_S))
+        if not await streams.pause():
             return
 
 
-def _changed(run: runs.Run, place: str | None = None) -> ServerSentEvent:
-    data = models.RunSummary.model_validate(run).model_dump_json()
-    return ServerSentEvent(event="run", id=place, raw_data=data)
+def _summary(run: runs.Run) -> str:
+    return models.RunSummary.model_validate(run).model_dump_json()

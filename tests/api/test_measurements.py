@@ -1,0 +1,110 @@
+"""Curves, traces, memory, logs, events, files and comparisons of a run that a worker reported on."""
+
+from __future__ import annotations
+
+import pytest
+
+
+def test_curves_hold_null_for_nan(api, finished):
+    run_id = finished()
+    series = api.get(f"runs/{run_id}/metrics").json()["series"]
+    assert [one["key"] for one in series] == ["test.exact_accuracy", "train.loss"]
+    assert series[1] == {"key": "train.loss", "steps": [1, 2, 3], "values": [2.0, None, 1.0], "count": 3}
+    some = api.get(f"runs/{run_id}/metrics", params={"keys": "train.loss,other", "after_step": 2}).json()["series"]
+    assert some == [{"key": "train.loss", "steps": [3], "values": [1.0], "count": 1}]
+    run = api.get(f"runs/{run_id}").json()
+    assert run["latest"] == {"train.loss": 1.0, "test.exact_accuracy": 0.5}
+    assert run["result"]["values"] == {"exact_accuracy": 0.5, "loss": None}
+    assert (run["state"], run["step"], run["steps"], run["step_time_s"]) == ("succeeded", 3, 3, 0.25)
+    assert api.get("runs").json()["items"][0]["id"] == run_id
+
+
+def test_the_export_has_every_point(api, finished):
+    response = api.get(f"runs/{finished()}/metrics.csv")
+    assert response.headers["content-disposition"].startswith("attachment")
+    assert response.text.splitlines() == [
+        "key,step,value",
+        "test.exact_accuracy,3,0.5",
+        "train.loss,1,2.0",
+        "train.loss,2,nan",
+        "train.loss,3,1.0",
+    ]
+
+
+def test_traces_are_columns(api, finished):
+    run_id = finished()
+    assert api.get(f"runs/{run_id}/traces").json()["sites"] == [
+        {
+            "site": "layers.0.qkv",
+            "width": 16,
+            "steps": [2, 3],
+            "ranks": [4, 8],
+            "fidelities": [0.9, 0.99],
+            "drifts": [None, 0.1],
+            "saved_bytes": [256, 512],
+            "events": ["init", "grow"],
+        }
+    ]
+    assert api.get(f"runs/{run_id}/traces", params={"after_step": 3}).json()["sites"] == []
+
+
+def test_memory_is_the_newest_or_empty(api, finished):
+    run_id = finished()
+    assert api.get(f"runs/{run_id}/memory").json() == {
+        "step": 3,
+        "saved_bytes": 500,
+        "eager_bytes": 1000,
+        "sites": [{"site": "layers.0.qkv", "kind": "linear", "saved_bytes": 500}],
+    }
+    other = api.post("runs", json={"kind": "train"}).json()["id"]
+    assert api.get(f"runs/{other}/memory").json()["step"] is None
+
+
+def test_events_and_logs_go_on_after_a_number(api, finished):
+    run_id = finished()
+    items = api.get(f"runs/{run_id}/events").json()["items"]
+    assert [event["seq"] for event in items] == list(range(1, len(items) + 1))
+    assert {"state", "log", "metrics", "traces", "memory", "checkpoint", "result"} <= {e["kind"] for e in items}
+    assert api.get(f"runs/{run_id}/events", params={"after": 2, "limit": 2}).json()["items"] == items[2:4]
+    (line,) = api.get(f"runs/{run_id}/logs").json()["items"]
+    assert (line["message"], line["level"]) == ("hello", "info")
+    assert api.get(f"runs/{run_id}/logs", params={"tail": True, "limit": 1}).json()["items"] == [line]
+    assert api.get(f"runs/{run_id}/logs", params={"after": line["seq"]}).json()["items"] == []
+
+
+def test_files_are_attachments_by_id(api, finished, settings):
+    run_id = finished()
+    (artifact,) = api.get(f"runs/{run_id}/artifacts").json()["items"]
+    assert (artifact["name"], artifact["size_bytes"]) == ("model.safetensors", 7)
+    response = api.get(f"artifacts/{artifact['id']}")
+    assert response.content == b"weights"
+    assert response.headers["content-type"] == "application/octet-stream"
+    assert response.headers["content-disposition"].startswith("attachment;")
+    (settings.artifacts_dir / run_id / "checkpoints" / "step-00000003" / "model.safetensors").unlink()
+    assert api.get(f"artifacts/{artifact['id']}").status_code == 404
+
+
+@pytest.mark.parametrize(
+    "name", ["..%2F..%2Ftoken", "%252e%252e", "a%00", "..%5ctoken", "%2Fetc%2Fpasswd", "a;b", "%23"]
+)
+def test_no_address_leads_out_of_the_artifacts(api, name):
+    assert api.get(f"artifacts/{name}").status_code == 404
+
+
+def test_comparing_pairs_by_seed(api, finished):
+    one, two = finished(seed=1), finished(seed=1, store={"kind": "laser"})
+    comparison = api.get("compare", params={"run": [one, two, one]}).json()
+    assert {group["store"] for group in comparison["groups"]} == {"none", "laser"}
+    assert comparison["pairings"][0]["pairs"][0]["seed"] == 1
+    assert comparison["summary"]
+    assert api.get("compare").status_code == 422
+    assert api.get("compare", params={"run": "r_missing"}).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "what", ["", "/metrics", "/metrics.csv", "/traces", "/memory", "/logs", "/events", "/artifacts"]
+)
+def test_a_missing_run_is_404(api, what):
+    response = api.get(f"runs/r_missing{what}")
+    assert response.status_code == 404
+    assert response.headers["content-type"] == "application/problem+json"
