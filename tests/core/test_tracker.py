@@ -1,0 +1,231 @@
+"""The tracked subspace, against exact spectra of planted streams."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from laser_core.tracker import Policy, SubspaceTracker, drift, extended, least_rank, refined, spectrum
+
+WIDTH, ROWS = 24, 400
+EVERY_STEP = Policy(energy=0.95, update_every=1, patience=3)
+
+
+def orthonormal(columns, seed=0, width=WIDTH):
+    return torch.linalg.qr(torch.randn(width, columns, generator=torch.Generator().manual_seed(seed))).Q
+
+
+def stream(basis, seed, noise=0.05, rows=ROWS):
+    """Rows in the span of ``basis``, the leading directions stronger, and noise around them."""
+    generator = torch.Generator().manual_seed(1000 + seed)
+    scales = torch.linspace(2, 1, basis.shape[-1])
+    x = (torch.randn(rows, basis.shape[-1], generator=generator) * scales) @ basis.T
+    return x + noise * torch.randn(rows, basis.shape[0], generator=generator)
+
+
+def update(tracker, step, *activations):
+    tracker.begin_step(step)
+    for x in activations:
+        if tracker.observing:
+            tracker.observe(x)
+    return tracker.end_step(step)
+
+
+def turned(basis, other, angle):
+    """``basis`` rotated by ``angle`` towards ``other``, orthogonal to it."""
+    return math.cos(angle) * basis + math.sin(angle) * other
+
+
+# --- mathematics
+
+
+@given(seed=st.integers(0, 10**6), columns=st.integers(1, WIDTH), rank=st.integers(1, WIDTH))
+def test_one_power_iteration_gives_an_orthonormal_basis_and_energies_below_the_true(seed, columns, rank):
+    x = stream(orthonormal(rank, seed), seed, noise=0.0).double()
+    gram = x.T @ x
+    probe = torch.linalg.qr(orthonormal(columns, seed + 1).double()).Q
+    basis, energies = refined(probe, gram @ probe)
+    torch.testing.assert_close(basis.T @ basis, torch.eye(columns, dtype=torch.float64), rtol=0, atol=1e-10)
+    assert (energies.diff() <= 1e-6 * energies[0]).all()
+    true = spectrum(gram)[1]
+    assert (energies <= true[:columns] + 1e-6 * true[0]).all()
+
+
+@given(seed=st.integers(0, 10**6))
+def test_spectrum_splits_the_energy(seed):
+    x = stream(orthonormal(6, seed), seed)
+    directions, energies = spectrum(x.T @ x)
+    torch.testing.assert_close(directions.T @ directions, torch.eye(WIDTH, dtype=torch.float64))
+    torch.testing.assert_close(energies.sum(), x.double().square().sum(), rtol=1e-5, atol=0)
+    torch.testing.assert_close((x.double() @ directions).square().sum(0), energies, rtol=1e-3, atol=1e-3)
+
+
+@given(seed=st.integers(0, 10**6), have=st.integers(1, 10), columns=st.integers(1, WIDTH))
+def test_extended_is_orthonormal_and_keeps_what_it_had(seed, have, columns):
+    basis = orthonormal(have, seed).double()
+    longer = extended(basis, columns, seed)
+    torch.testing.assert_close(longer.T @ longer, torch.eye(columns, dtype=torch.float64), rtol=0, atol=1e-5)
+    assert torch.equal(longer[:, :have], basis[:, :columns])
+
+
+def test_least_rank():
+    energies = torch.tensor([6.0, 3.0, 1.0])
+    assert [least_rank(energies, 10.0, share) for share in (0.5, 0.6, 0.61, 0.9, 0.95, 1.0)] == [1, 1, 2, 2, 3, 3]
+    assert least_rank(energies, 20.0, 0.9) == 4
+
+
+@pytest.mark.parametrize("angle", [0.0, 1e-4, 0.3, math.pi / 2])
+def test_drift_is_the_sine_of_the_planted_angle(angle):
+    both = orthonormal(8).double()
+    both = torch.linalg.qr(both).Q
+    basis, other = both[:, :4], both[:, 4:]
+    assert drift(basis, turned(basis, other, angle)) == pytest.approx(math.sin(angle), abs=1e-12)
+    assert drift(basis, both) == pytest.approx(0, abs=1e-12)
+    assert drift(both, basis) == pytest.approx(0, abs=1e-12)
+
+
+# --- policy
+
+
+def test_the_first_step_keeps_everything_and_finds_the_least_rank():
+    tracker = SubspaceTracker("s", WIDTH, EVERY_STEP)
+    x = stream(orthonormal(5), 0)
+    assert tracker.basis is None
+    trace = update(tracker, 1, x)
+    energies = spectrum(x.T @ x)[1]
+    assert trace.event == "init"
+    assert trace.fidelity == 1.0
+    assert trace.rank == tracker.rank == least_rank(energies, float(energies.sum()), 0.95)
+    assert sum(trace.energies) >= 0.95 > sum(trace.energies[:-1])
+    assert trace.saved_bytes == (ROWS + WIDTH) * trace.rank * 4
+
+
+def test_one_basis_serves_all_recursion_steps():
+    x, y = stream(orthonormal(5), 0), stream(orthonormal(5, seed=9), 1)
+    apart, together = SubspaceTracker("s", WIDTH, EVERY_STEP), SubspaceTracker("s", WIDTH, EVERY_STEP)
+    for step in (1, 2):
+        traces = update(apart, step, x, y), update(together, step, torch.cat((x, y)))
+        assert traces[0].rank == traces[1].rank
+        assert traces[0].fidelity == pytest.approx(traces[1].fidelity, abs=1e-5)
+    assert drift(apart.basis, together.basis) < 1e-3
+
+
+def test_fidelity_is_the_energy_that_the_basis_held():
+    tracker = SubspaceTracker("s", WIDTH, EVERY_STEP)
+    update(tracker, 1, stream(orthonormal(5), 0))
+    held = tracker.basis.clone()
+    x = stream(orthonormal(5, seed=3), 1)
+    trace = update(tracker, 2, x)
+    assert trace.fidelity == pytest.approx(float((x @ held).square().sum() / x.square().sum()), rel=1e-5)
+    assert trace.drift == pytest.approx(drift(held, tracker.basis), abs=1e-6)
+
+
+@pytest.mark.parametrize("angle", [0.0, 0.02, 0.1])
+def test_a_drifting_subspace_is_followed_within_one_percent_of_the_svd(angle):
+    """The planted subspace turns by ``angle`` at every update; the basis after each is compared with the exact one."""
+    both = orthonormal(8)
+    policy = Policy(rank=4, adapt=False, update_every=1)
+    tracker = SubspaceTracker("s", WIDTH, policy)
+    for step in range(1, 40):
+        x = stream(turned(both[:, :4], both[:, 4:], angle * step), step)
+        trace = update(tracker, step, x)
+        exact = spectrum(x.T @ x)[0][:, :4].float()
+        assert (x @ tracker.basis).square().sum() >= 0.99 * (x @ exact).square().sum()
+        torch.testing.assert_close(tracker.basis.T @ tracker.basis, torch.eye(4), rtol=0, atol=1e-5)
+        assert trace.rank == 4
+        assert trace.event == ("init" if step == 1 else "update")
+
+
+def test_a_stationary_stream_never_resets_and_settles():
+    tracker = SubspaceTracker("s", WIDTH, EVERY_STEP)
+    traces = [update(tracker, step, stream(orthonormal(6), step, noise=0.2)) for step in range(1, 100)]
+    events = [trace.event for trace in traces]
+    assert "reset" not in events
+    assert "fallback" not in events
+    assert set(events[20:]) == {"update"}
+    assert min(trace.fidelity for trace in traces[20:]) >= 0.95
+
+
+def test_a_planted_jump_is_answered_within_patience_updates():
+    """The stream leaves for as many new directions, then for so many that growth can't follow: that resets."""
+    tracker = SubspaceTracker("s", 64, EVERY_STEP)
+    everything = orthonormal(64, width=64)
+    traces = {}
+    for step in range(1, 40):
+        basis = everything[:, :4] if step < 10 else everything[:, 4:8] if step < 20 else everything[:, 8:48]
+        traces[step] = update(tracker, step, stream(basis, step))
+    assert traces[10].fidelity < 0.1
+    assert traces[10].event == "grow"
+    assert all(traces[step].fidelity >= 0.95 for step in range(13, 20))
+    assert traces[20].fidelity < 0.1
+    resets = [step for step, trace in traces.items() if trace.event == "reset"]
+    assert len(resets) == 1
+    assert 20 < resets[0] <= 20 + EVERY_STEP.patience
+    assert all(traces[step].fidelity >= 0.9 for step in range(resets[0] + 1, 40))
+    assert all(traces[step].fidelity >= 0.95 for step in range(30, 40))
+
+
+def test_rank_grows_and_shrinks_with_the_streams():
+    tracker = SubspaceTracker("s", WIDTH, EVERY_STEP)
+    everything = orthonormal(WIDTH)
+    ranks, events = {}, {}
+    for step in range(1, 60):
+        planted = 4 if step < 20 else 9 if step < 40 else 3
+        trace = update(tracker, step, stream(everything[:, :planted], step))
+        ranks[step], events[step] = trace.rank, trace.event
+    assert ranks[19] == 4
+    assert 8 <= ranks[39] <= 10
+    assert ranks[59] == 3
+    assert "grow" in (events[20], events[21])
+    assert "shrink" in [events[step] for step in range(40, 45)]
+
+
+def test_a_site_kept_in_full_comes_back_when_its_spectrum_allows():
+    tracker = SubspaceTracker("s", WIDTH, EVERY_STEP)
+    everything = orthonormal(WIDTH)
+    events = []
+    for step in range(1, 8):
+        planted = WIDTH if step < 4 else 3
+        events.append(update(tracker, step, stream(everything[:, :planted], step, rows=60)).event)
+    assert events[:3] == ["fallback"] * 3
+    assert events[3] == "shrink"
+    assert tracker.rank == 3
+    assert tracker.basis.shape == (WIDTH, 3)
+
+
+def test_full_rank_is_kept_without_looking_again():
+    tracker = SubspaceTracker("s", WIDTH, Policy(energy=1.0, update_every=1))
+    trace = update(tracker, 1, stream(orthonormal(3), 0, noise=0.0))
+    assert (trace.event, trace.rank) == ("fallback", WIDTH)
+    tracker.begin_step(2)
+    assert not tracker.observing
+
+
+def test_updates_come_when_due():
+    tracker = SubspaceTracker("s", WIDTH, Policy(update_every=4))
+    steps = [step for step in range(1, 14) if update(tracker, step, stream(orthonormal(3), step))]
+    assert steps == [1, 4, 8, 12]
+
+
+def test_state_resumes_to_the_bit():
+    tracker, other = SubspaceTracker("s", WIDTH, EVERY_STEP), SubspaceTracker("s", WIDTH, EVERY_STEP)
+    for step in range(1, 30):
+        x = stream(orthonormal(3 + step // 4, seed=step // 10), step)
+        trace = update(tracker, step, x)
+        if step > 1:
+            state = {n: v.clone() if isinstance(v, torch.Tensor) else v for n, v in other.state_dict().items()}
+            other = SubspaceTracker("s", WIDTH, EVERY_STEP)
+            other.load_state_dict(state)
+        assert update(other, step, x) == trace
+        assert (tracker.basis is None) == (other.basis is None)
+        assert tracker.basis is None or torch.equal(tracker.basis, other.basis)
+
+
+def test_silent_activations_are_no_trouble():
+    tracker = SubspaceTracker("s", WIDTH, EVERY_STEP)
+    assert update(tracker, 1, torch.zeros(ROWS, WIDTH)).rank == 1
+    trace = update(tracker, 2, torch.zeros(ROWS, WIDTH))
+    assert trace.fidelity == 1.0
+    torch.testing.assert_close(tracker.basis.T @ tracker.basis, torch.eye(1))
