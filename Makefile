@@ -63,7 +63,7 @@ $(RUN)/python: requirements-dev.lock pyproject.toml
 web: $(RUN)/web
 $(RUN)/web: $(RUN)/python $(RUN)/node_modules $(shell find web -type f -not -path '*/node_modules/*' -not -path '*/dist/*')
 	@echo "install: 3/3 building the web UI"
-	@web/npm run --silent build -- --logLevel warn
+	@NO_COLOR=1 web/npm run --silent build -- --logLevel warn
 	@touch $@
 
 $(RUN)/node_modules: web/package-lock.json $(RUN)/python

@@ -109,15 +109,15 @@ def start_platform(home: Path, **settings: str) -> Platform:
         **{f"LASER_{name.upper()}": value for name, value in quick.items()},
         "LASER_HOME": str(home),
     }
-    log = (home.parent / f"{home.name}-up.log").open("wb")
-    process = subprocess.Popen(
-        [str(LASER), "up", "--no-open", "--port", str(port)], env=environment, stdout=log, stderr=subprocess.STDOUT
-    )
+    log = home.parent / f"{home.name}-up.log"
+    command = [str(LASER), "up", "--no-open", "--port", str(port)]
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT)
     url = f"http://127.0.0.1:{port}"
     http = httpx.Client(base_url=f"{url}/api/v1", timeout=20)
 
     def ready() -> bool:
-        assert process.poll() is None, f"laser up ended: {Path(log.name).read_text()[-2000:]}"
+        assert process.poll() is None, f"laser up ended: {log.read_text()[-2000:]}"
         try:
             return http.get("/health").is_success and (home / "token").exists()
         except httpx.TransportError:
