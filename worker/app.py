@@ -1,4 +1,7 @@
-"""The Celery worker: ``celery -A worker.app worker``. A message only rings; the database says which run is next.
+"""The Celery worker. A message only rings; the database says which run is next.
+
+``celery -A worker.app worker --without-mingle --without-gossip --without-heartbeat``: workers meet in the database, and
+looking for each other through the broker would cost a second at the start.
 
 Three kinds of process: Celery's main one, which talks to the broker alone; its children, one for each slot, which claim
 and supervise runs; and the reconciler beside them. None loads torch, and none but the children and the reconciler opens
@@ -9,6 +12,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import signal
 import socket
 import sys
 from typing import Any
@@ -56,12 +60,15 @@ class _Here:
     worker_id = ""
     draining = mmap.mmap(-1, 1)  # shared memory: no lock that a killed child could keep
     keeper: Keeper | None = None
-    slot: Slot | None = None  # in a child only
+    # In a child only:
+    slot: Slot | None = None
+    is_busy = False
+    is_told_to_stop = False
 
 
 def is_draining() -> bool:
-    """Whether the worker shuts down."""
-    return _Here.draining[0] != 0
+    """Whether the worker shuts down, or this child of it."""
+    return _Here.is_told_to_stop or _Here.draining[0] != 0
 
 
 @app.task(name=TASK, ignore_result=True)  # type: ignore[untyped-decorator]
@@ -69,8 +76,12 @@ def ring() -> None:
     """Trains what is queued, run after run, until nothing is left."""
     if _Here.slot is None:
         _Here.slot = _this_slot()
-    while not is_draining() and _Here.slot.take_one():
-        pass
+    _Here.is_busy = True
+    try:
+        while not is_draining() and _Here.slot.take_one():
+            pass
+    finally:
+        _Here.is_busy = False
 
 
 def _this_slot() -> Slot:
@@ -95,7 +106,7 @@ def _set_up_logging(loglevel: int | str | None = None, **_: Any) -> None:
 
 
 @signals.celeryd_init.connect  # type: ignore[untyped-decorator]
-def _begin(sender: str, options: dict[str, Any], **_: Any) -> None:
+def _begin(sender: str, **_: Any) -> None:
     if not settings.broker_url:
         sys.exit("LASER_BROKER_URL: expected redis://, redis+socket:// or amqp://, got nothing; `laser up` sets it")
     _Here.main_pid = os.getpid()
@@ -111,6 +122,14 @@ def _start_reconciler(**_: Any) -> None:
 @signals.worker_process_init.connect  # type: ignore[untyped-decorator]
 def _become_slot(**_: Any) -> None:
     tie_to_parent(_Here.main_pid)
+    signal.signal(signal.SIGTERM, _stop_child)
+
+
+def _stop_child(*_: Any) -> None:
+    """systemd and process groups send SIGTERM to every process, not to the main one alone."""
+    _Here.is_told_to_stop = True
+    if not _Here.is_busy:
+        sys.exit(0)
 
 
 @signals.worker_shutting_down.connect  # type: ignore[untyped-decorator]

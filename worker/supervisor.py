@@ -164,7 +164,9 @@ class Supervisor:
 
     def _environment(self) -> dict[str, str]:
         gpu = {"CUDA_VISIBLE_DEVICES": self.slot.gpu} if self.slot.gpu else {}
-        return {**scrubbed(os.environ), **gpu, "PYTHONUNBUFFERED": "1"}
+        # Threads that spin while they wait are ruinous where cores are shared: 2.5 s a step instead of 0.2 s with three
+        # busy neighbours on two cores.
+        return {"OMP_WAIT_POLICY": "PASSIVE", **scrubbed(os.environ), **gpu, "PYTHONUNBUFFERED": "1"}
 
     def _remove_later_checkpoints(self) -> None:
         """Those of a lost attempt that the database never heard of: they would outlive the ones that this attempt saves."""

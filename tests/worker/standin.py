@@ -1,0 +1,54 @@
+"""A training process that trains nothing: ``python standin.py worker.trainer SCENARIO JOB.json`` says real events."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+
+from laser_core.events import CheckpointSaved, Log, Metrics, Progress, Result, Started
+from worker.job import DONE, FAILED, STOPPED, Job
+from worker.spool import SpoolWriter
+
+STEPS = 20
+
+
+def main(scenario: str, job: Job) -> int:
+    told = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: told.set())
+    spool = SpoolWriter(Path(job.spool))
+    spool.append(Started(0, STEPS, "cpu", 1, {}))
+    if scenario == "environment":
+        spool.append(Log(" ".join(sorted(os.environ))))
+    last = STEPS if scenario in ("good", "environment") else STEPS // 2
+    for step in range(1, last + 1):
+        spool.append(Metrics(step, {"train.loss": 1 / step}))
+        spool.append(Progress(step, STEPS, 0.01))
+    if scenario == "stubborn":
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        threading.Event().wait()
+    if scenario == "patient":
+        told.wait()
+        spool.append(CheckpointSaved(last, f"step-{last:08d}", {"model.safetensors": "00"}, 1))
+        return STOPPED
+    if scenario == "error":
+        print("a traceback\nof two lines", file=sys.stderr)
+        spool.append(Log("the loss became nan at step 10", "error"))
+        return FAILED
+    if scenario == "wordless":
+        print("libsomething: cannot go on", file=sys.stderr)
+        return FAILED
+    if scenario == "killed":
+        with Path(job.spool).open("ab") as file:
+            file.write(b'12345678 {"type":"Metr')  # torn
+        os.kill(os.getpid(), signal.SIGKILL)
+    spool.append(CheckpointSaved(last, f"step-{last:08d}", {"model.safetensors": "00"}, 1))
+    spool.append(Result({"exact_accuracy": 1.0}, "cafe"))
+    return DONE
+
+
+if __name__ == "__main__":
+    assert sys.argv[1] == "worker.trainer"
+    sys.exit(main(sys.argv[2], Job.load(Path(sys.argv[3]))))

@@ -1,0 +1,181 @@
+"""A run in a supervisor's hands: its events come home and its end is the true one, whatever happens meanwhile."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+import pytest
+import sqlalchemy as sa
+
+from store import claims, events
+from store.runs import get_run, request_cancel
+from store.states import State
+from tests.worker.standin import STEPS
+from worker import supervisor
+
+HALF = list(range(1, STEPS // 2 + 1))
+
+
+@pytest.fixture
+def meanwhile(eventually):
+    """``meanwhile(when, do)``: a thread that does something once ``when`` holds. Its failure fails the test."""
+    threads, errors = [], []
+
+    def meanwhile(when, do):
+        def work():
+            try:
+                eventually(when)
+                do()
+            except BaseException as error:
+                errors.append(error)
+
+        threads.append(threading.Thread(target=work))
+        threads[-1].start()
+
+    yield meanwhile
+    for thread in threads:
+        thread.join()
+    assert not errors, errors
+
+
+@pytest.fixture
+def logged(engine):
+    def logged(run_id):
+        return [event.data["message"] for event in events.after(engine, run_id, kind="log")]
+
+    return logged
+
+
+def test_nothing_queued_returns_at_once(slot):
+    assert not slot("good").take_one()
+
+
+def test_a_run_is_carried_to_its_end(engine, slot, submit, losses, settings):
+    run = submit()
+    assert slot("good").take_one()
+    ended = get_run(engine, run.id)
+    assert (ended.state, ended.step, ended.steps) == (State.succeeded, STEPS, STEPS)
+    assert ended.result["weights_sha256"] == "cafe"
+    assert losses(run.id) == list(range(1, STEPS + 1))
+    assert list(settings.spool_dir.iterdir()) == []
+
+
+def test_an_error_is_the_reason_and_its_output_is_kept(engine, slot, submit, logged):
+    run = submit()
+    slot("error").take_one()
+    ended = get_run(engine, run.id)
+    assert (ended.state, ended.reason) == (State.failed, "the loss became nan at step 10")
+    assert logged(run.id)[-2:] == ["a traceback", "of two lines"]
+
+
+def test_without_an_error_event_the_last_output_is_the_reason(engine, slot, submit):
+    run = submit()
+    slot("wordless").take_one()
+    assert get_run(engine, run.id).reason == "libsomething: cannot go on"
+
+
+def test_a_killed_training_process_is_tried_again_but_not_for_ever(engine, slot, submit, settings, losses):
+    run = submit()
+    for attempt in range(1, settings.max_attempts + 1):
+        assert get_run(engine, run.id).state == State.queued
+        assert slot("killed").take_one()
+        assert get_run(engine, run.id).attempt == attempt
+    ended = get_run(engine, run.id)
+    assert ended.state == State.failed
+    assert "SIGKILL" in ended.reason
+    assert "isn't tried again" in ended.reason
+    assert losses(run.id) == HALF
+    assert not slot("killed").take_one()
+
+
+def test_cancelling_stops_the_training_process(engine, slot, submit, meanwhile, losses):
+    run = submit()
+    meanwhile(lambda: losses(run.id), lambda: request_cancel(engine, run.id))
+    slot("patient").take_one()
+    ended = get_run(engine, run.id)
+    assert (ended.state, ended.reason) == (State.cancelled, "cancelled at step 10")
+    assert ended.checkpoint == "step-00000010"
+
+
+def test_one_that_does_not_listen_is_killed(engine, slot, submit, meanwhile, losses, monkeypatch):
+    monkeypatch.setattr(supervisor, "CANCEL_GRACE_S", 0.5)
+    run = submit()
+    meanwhile(lambda: losses(run.id), lambda: request_cancel(engine, run.id))
+    slot("stubborn").take_one()
+    assert get_run(engine, run.id).state == State.cancelled
+
+
+def test_draining_leaves_a_checkpoint_and_gives_the_run_back(engine, slot, submit, losses):
+    run = submit()
+    slot("patient", is_draining=lambda: bool(losses(run.id))).take_one()
+    waiting = get_run(engine, run.id)
+    assert (waiting.state, waiting.checkpoint) == (State.queued, "step-00000010")
+    assert "shuts down" in waiting.reason
+    with engine.connect() as connection:
+        assert connection.execute(sa.text("SELECT lost FROM runs")).scalar() == 0
+
+
+def test_a_superseded_supervisor_ends_its_training_process_and_writes_nothing(engine, slot, submit, meanwhile, losses):
+    run = submit()
+
+    def expire():
+        assert claims.expire_leases(engine, now=2e10) == [run.id]
+
+    meanwhile(lambda: losses(run.id), expire)
+    slot("stubborn").take_one()  # returns, so the process is gone
+    waiting = get_run(engine, run.id)
+    assert waiting.state == State.queued
+    assert "was lost" in waiting.reason
+
+
+def test_a_database_that_goes_away_costs_nothing(engine, slot, submit, meanwhile, losses, outage):
+    """It is away while the run trains, ends and settles."""
+    run, back = submit(), threading.Event()
+
+    def cut():
+        with outage():
+            back.wait(4)
+
+    meanwhile(lambda: get_run(engine, run.id).state == State.running, cut)
+    slot("good").take_one()
+    back.set()
+    assert get_run(engine, run.id).state == State.succeeded
+    assert losses(run.id) == list(range(1, STEPS + 1))
+
+
+def test_the_training_process_knows_no_secret(engine, slot, submit, logged, monkeypatch):
+    monkeypatch.setenv("LASER_DATABASE_URL", "postgresql://user:password@host/db")
+    monkeypatch.setenv("PGPASSWORD", "password")
+    run = submit()
+    slot("environment", gpu="7").take_one()
+    names = logged(run.id)[0].split()
+    assert {"PATH", "CUDA_VISIBLE_DEVICES", "OMP_WAIT_POLICY"} <= set(names)
+    assert not {"LASER_DATABASE_URL", "PGPASSWORD", "PYTEST_CURRENT_TEST"} & set(names)
+
+
+def test_checkpoints_that_the_database_never_heard_of_are_removed(engine, slot, submit, settings):
+    run = submit()
+    stale = settings.artifacts_dir / run.id / "checkpoints" / "step-00000900"
+    stale.mkdir(parents=True)
+    slot("good").take_one()
+    assert not stale.exists()
+
+
+def test_a_supervisor_that_cannot_start_the_training_process_gives_the_run_back(engine, slot, submit):
+    run = submit()
+    assert slot("good", trainer=("/nonexistent/python",)).take_one()
+    waiting = get_run(engine, run.id)
+    assert waiting.state == State.queued
+    assert "/nonexistent/python" in waiting.reason
+
+
+def test_descriptors_are_given_back(slot, submit):
+    def descriptors():
+        return len(os.listdir("/proc/self/fd"))
+
+    submit(), submit()
+    slot("good").take_one()
+    before = descriptors()
+    slot("good").take_one()
+    assert descriptors() == before

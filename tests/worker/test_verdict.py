@@ -1,0 +1,57 @@
+"""What becomes of a run, for every way in which its training process can end."""
+
+from __future__ import annotations
+
+import itertools
+import signal
+
+import pytest
+
+from store.states import State
+from worker.job import DONE, FAILED, STOPPED
+from worker.verdict import Finish, Lose, Release, judge
+
+
+@pytest.mark.parametrize("exit_code", [DONE, FAILED, STOPPED, -signal.SIGKILL])
+@pytest.mark.parametrize("asked", ["", "cancel", "drain"])
+def test_a_run_with_its_result_has_succeeded_whatever_came_after(exit_code, asked):
+    assert judge(exit_code, True, asked, 9, "") == Finish(State.succeeded)
+
+
+@pytest.mark.parametrize("exit_code", [DONE, FAILED, STOPPED, -signal.SIGTERM])
+def test_a_cancelled_run_is_cancelled_however_it_stopped(exit_code):
+    assert judge(exit_code, False, "cancel", 9, "boom") == Finish(State.cancelled, "cancelled at step 9")
+
+
+@pytest.mark.parametrize("asked", ["", "drain"])
+def test_an_error_fails_the_run_with_its_last_words(asked):
+    assert judge(FAILED, False, asked, 9, "the loss became nan") == Finish(State.failed, "the loss became nan")
+    assert "exit code 3" in judge(3, False, asked, 9, "").reason
+
+
+@pytest.mark.parametrize(("exit_code", "asked"), [(STOPPED, ""), (STOPPED, "drain"), (-signal.SIGKILL, "drain")])
+def test_a_run_that_was_told_to_stop_goes_on_later(exit_code, asked):
+    verdict = judge(exit_code, False, asked, 9, "")
+    assert isinstance(verdict, Release)
+    assert "step 9" in verdict.reason
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGTERM, 64])
+def test_a_killed_run_is_lost(number):
+    verdict = judge(-number, False, "", 9, "")
+    assert isinstance(verdict, Lose)
+    assert "step 9" in verdict.reason
+
+
+def test_the_reason_names_the_signal_and_suspects_memory():
+    assert "SIGKILL (out of memory?)" in judge(-9, False, "", 0, "").reason
+    assert "signal 200" in judge(-200, False, "", 0, "").reason
+
+
+def test_a_silent_end_is_a_failure():
+    assert judge(DONE, False, "", 9, "").state == State.failed
+
+
+def test_nothing_but_a_success_needs_no_reason():
+    for code, asked in itertools.product((DONE, FAILED, STOPPED, -9, -15, 2), ("", "cancel", "drain")):
+        assert judge(code, False, asked, 0, "").reason
