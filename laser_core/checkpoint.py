@@ -77,7 +77,14 @@ def load(folder: Path) -> Checkpoint:
             raise CheckpointError(f"{folder}: expected checkpoint format {FORMAT}, got {manifest['format']}")
         model, training = (safetensors.torch.load(contents[name]) for name in _FILES[:2])
         return Checkpoint(manifest["step"], model, training, json.loads(contents["state.json"]))
-    except (OSError, KeyError, TypeError, json.JSONDecodeError, safetensors.SafetensorError) as error:
+    except (
+        OSError,
+        KeyError,
+        TypeError,
+        UnicodeDecodeError,
+        json.JSONDecodeError,
+        safetensors.SafetensorError,
+    ) as error:
         raise CheckpointError(f"{folder}: not a complete checkpoint ({error})") from error
 
 

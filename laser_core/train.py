@@ -154,7 +154,8 @@ class Trainer:
         self._move_weights(outputs.puzzle_rows_BE)
         self.carry = dataclasses.replace(self.carry, halted_B=self._halted(outputs.halt_logit_B.detach()))
         self._add_to_window(losses)
-        traces = self.store.end_step()
+        # Sorted, because a store that was resumed knows its sites in another order than one that met them.
+        traces = sorted(self.store.end_step(), key=lambda trace: trace.site)
         self.memory_is_stale |= any(trace.event != "update" for trace in traces)
         self.steps_timed += 1
         if self.steps_timed > _WARM_UP_STEPS:
