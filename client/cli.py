@@ -48,7 +48,10 @@ def schema() -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Entry point; ``arguments`` default to the command line's. Exit codes: 1 failed, 2 wrong input, 3 no answer from the platform, 130 interrupted."""
+    """Entry point; ``arguments`` default to the command line's.
+
+    Exit codes: 1 failed, 2 wrong input, 3 no answer from the platform, 130 interrupted.
+    """
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have started us with Ctrl-C ignored
     try:
         app(arguments)

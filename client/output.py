@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -12,8 +13,18 @@ from rich.console import Console
 from client.errors import LaserError
 from client.render import escape
 
-out = Console()
-notes = Console(stderr=True)
+WIDTH_ELSEWHERE = 160  # where no terminal says how wide it is: nothing should be cut off in a pipe or a file
+
+
+def _console(stderr: bool) -> Console:
+    console = Console(stderr=stderr)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = WIDTH_ELSEWHERE
+    return console
+
+
+out = _console(stderr=False)
+notes = _console(stderr=True)
 
 
 def print_json(value: Any) -> None:

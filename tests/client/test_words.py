@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 
 from client import render
+from client.demo import Plan, configurations
 from client.errors import BadInput
 from client.sse import Message, parse
 from client.submission import parse_yaml, read_config, with_settings
@@ -90,3 +91,23 @@ def test_names_can_neither_style_nor_drive_the_terminal() -> None:
     assert "\x1b[2J" not in capture.get()
     assert "\x07" not in capture.get()
     assert "[red]x[/red]" in capture.get()
+
+
+def test_the_demo_pairs_variants_by_seed_and_turns_their_order() -> None:
+    preset = {
+        "kind": "train",
+        "seed": 9,
+        "store": {"kind": "none"},
+        "tags": ["4x4"],
+        "training": {"steps": 9, "ema": 0.9},
+    }
+    configs = configurations(preset, Plan(2, ("laser-fused", "none", "laser"), steps=5, puzzles=7))
+    assert [(config["seed"], config["store"]["kind"]) for config in configs] == [
+        (0, "none"), (0, "laser-fused"), (0, "laser"), (1, "laser"), (1, "laser-fused"), (1, "none"),
+    ]  # fmt: skip
+    for config in configs:
+        assert config["training"] == {"steps": 5, "ema": 0.9}
+        assert config["task"] == {"test_puzzles": 7}
+        assert config["tags"] == ["4x4", "demo"]
+    with pytest.raises(BadInput, match="name at least one store beside none"):
+        configurations(preset, Plan(3, ("none",)))
