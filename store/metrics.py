@@ -22,8 +22,15 @@ from store.tables import chunks, series
 
 TAIL_POINTS = 512  # a shorter last chunk is written anew with what follows: 8 KiB at most for every flush
 CHUNK_POINTS = 8192
+SUMMARY_POINTS = 64
 BEFORE_ALL = int(np.iinfo(np.int64).min)
 _DOWNSAMPLER: Any = cast(Any, MinMaxDownsampler)()
+
+_place = (chunks.c.key, chunks.c.first_step, chunks.c.points)
+_whole = sa.select(*_place, chunks.c.packed_steps, chunks.c.packed_values)
+_summaries = sa.select(
+    *_place, chunks.c.summary_steps.label("packed_steps"), chunks.c.summary_values.label("packed_values")
+)
 
 Points = Mapping[str, tuple[Sequence[int], Sequence[float]]]
 
@@ -58,14 +65,23 @@ def read(
 
     The first and last point and the least and greatest value of every stretch are kept exactly. Raises NotFound.
     """
-    query = sa.select(chunks.c.key, chunks.c.packed_steps, chunks.c.packed_values)
     with database.read(engine) as connection:
-        query = query.where(chunks.c.run == number_of(connection, run_id))
+        wanted = [chunks.c.run == number_of(connection, run_id)]
         if keys is not None:
-            query = query.where(chunks.c.key.in_(keys))
+            wanted.append(chunks.c.key.in_(keys))
         if after_step is not None:
-            query = query.where(chunks.c.last_step > after_step)
-        rows = connection.execute(query.order_by(chunks.c.key, chunks.c.first_step)).all()
+            wanted.append(chunks.c.last_step > after_step)
+        held = sa.func.sum(chunks.c.points)
+        counts = connection.execute(sa.select(chunks.c.key, held).where(*wanted).group_by(chunks.c.key)).all()
+        long = [key for key, count in counts if count > points * SUMMARY_POINTS // 2]
+        short = [key for key, count in counts if key not in long]
+        rows = list(connection.execute(_whole.where(*wanted, chunks.c.key.in_(short)))) if short else []
+        if long and after_step is not None:
+            rows += connection.execute(_whole.where(*wanted, chunks.c.key.in_(long), chunks.c.first_step <= after_step))
+            wanted.append(chunks.c.first_step > after_step)
+        if long:
+            rows += connection.execute(_summaries.where(*wanted, chunks.c.key.in_(long)))
+    rows.sort(key=lambda row: (row.key, row.first_step))
     return [
         _series(key, list(group), points, after_step) for key, group in itertools.groupby(rows, key=lambda row: row.key)
     ]
@@ -126,15 +142,31 @@ def _tails(connection: sa.Connection, number: int, heads: list[sa.Row[Any]]) -> 
 
 def _chunks(number: int, key: str, steps: Any, values: Any) -> Iterator[dict[str, Any]]:
     for start in range(0, len(steps), CHUNK_POINTS):
-        part = steps[start : start + CHUNK_POINTS]
+        part, part_values = steps[start : start + CHUNK_POINTS], values[start : start + CHUNK_POINTS]
+        kept = _extremes(part_values)
         yield {
             "run": number,
             "key": key,
             "first_step": int(part[0]),
             "last_step": int(part[-1]),
+            "points": len(part),
             "packed_steps": part.tobytes(),
-            "packed_values": values[start : start + CHUNK_POINTS].tobytes(),
+            "packed_values": part_values.tobytes(),
+            "summary_steps": part[kept].tobytes(),
+            "summary_values": part_values[kept].tobytes(),
         }
+
+
+def _extremes(values: Any) -> Any:
+    """Indices of the ends and of the least and greatest of every SUMMARY_POINTS values; NaN only where all are."""
+    count = len(values)
+    starts = np.arange(0, count, SUMMARY_POINTS)
+    padded = np.full(len(starts) * SUMMARY_POINTS, np.nan)
+    padded[:count] = values
+    blocks = padded.reshape(-1, SUMMARY_POINTS)
+    lows = starts + np.where(np.isnan(blocks), np.inf, blocks).argmin(axis=1)
+    highs = starts + np.where(np.isnan(blocks), -np.inf, blocks).argmax(axis=1)
+    return np.unique(np.concatenate([[0], lows, highs, [count - 1]]))
 
 
 def _head(number: int, key: str, points: int, steps: Any, values: Any, tail: dict[str, Any]) -> dict[str, Any]:
@@ -146,7 +178,7 @@ def _head(number: int, key: str, points: int, steps: Any, values: Any, tail: dic
         "step": int(steps[-1]),
         "value": None if np.isnan(value) else value,
         "tail_step": tail["first_step"],
-        "tail_points": len(tail["packed_steps"]) // 8,
+        "tail_points": tail["points"],
     }
 
 
@@ -167,11 +199,12 @@ def _unpacked(rows: Sequence[Any]) -> tuple[Any, Any]:
 
 def _series(key: str, rows: list[Any], points: int, after_step: int | None) -> Series:
     steps, values = _unpacked(rows)
+    count = sum(row.points for row in rows)
     if after_step is not None:
         start = int(np.searchsorted(steps, after_step, side="right"))
-        steps, values = steps[start:], values[start:]
+        steps, values, count = steps[start:], values[start:], count - start
     kept = _kept(values, points)
-    return Series(key, steps[kept].tolist(), values[kept].tolist(), len(steps))
+    return Series(key, steps[kept].tolist(), values[kept].tolist(), count)
 
 
 def _kept(values: Any, points: int) -> Any:

@@ -152,7 +152,8 @@ series = Table(
     Index(None, "key", "value", "run"),
 )
 
-# Points packed as little-endian arrays: int64 steps, float64 values (docs/decisions/0004-metric-storage.md).
+# Points packed as little-endian arrays: int64 steps, float64 values. The summary holds the first and last point and the
+# extremes of every 64, so that a chart of a long series needs no more (docs/decisions/0004-metric-storage.md).
 chunks = Table(
     "chunks",
     metadata,
@@ -160,8 +161,11 @@ chunks = Table(
     Column("key", sa.String(120), primary_key=True),
     Column("first_step", sa.BigInteger, primary_key=True, autoincrement=False),
     Column("last_step", sa.BigInteger, nullable=False),
+    Column("points", sa.Integer, nullable=False),
     Column("packed_steps", sa.LargeBinary, nullable=False),
     Column("packed_values", sa.LargeBinary, nullable=False),
+    Column("summary_steps", sa.LargeBinary, nullable=False),
+    Column("summary_values", sa.LargeBinary, nullable=False),
 )
 
 traces = Table(

