@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 
 import pytest
 from fastapi.routing import APIRoute
@@ -14,6 +15,14 @@ from store import access
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 HTML = {"Accept": "text/html"}
+
+
+@pytest.fixture
+def database_url(settings, sqlite_template):
+    """SQLite alone: nothing here depends on the database."""
+    settings.home.mkdir(parents=True)
+    shutil.copy(sqlite_template, settings.home / "laser.db")
+    return settings.database_url
 
 
 def routes(app):

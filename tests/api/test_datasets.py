@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 HEADER = "source,q,a,rating\n"
 PUZZLES = {
     "0234341221434321": "1234341221434321",
@@ -45,26 +43,27 @@ def test_the_name_is_the_given_one_or_the_files(api):
     assert upload(api, csv(1) + "\n", "../../x", params={"name": ".."}).status_code == 422
 
 
-@pytest.mark.parametrize(
-    ("content", "field"),
-    [
-        ("source,q,rating\nx,1,2\n", "line 1"),
-        (HEADER + "s,0234341221434321,1234341221434321,1\ns,12x4,1234341221434321,1\n", "line 3.q"),
-        (HEADER + "s,0234341221434321,1234341221434322,1\n", "line 2.a"),
-        (b"", "line 1"),
-        (HEADER.encode() + b"\xff,,,\n", "line 2"),
-        (bytes(range(256)) * 40, "line 1"),
-    ],
-)
-def test_a_broken_file_names_line_and_column(api, settings, content, field):
-    response = upload(api, content)
-    assert response.status_code == 422
-    assert response.headers["content-type"] == "application/problem+json"
-    (error,) = response.json()["errors"]
-    assert error["field"].startswith(field)
-    assert error["message"] in response.json()["detail"]
-    assert api.get("datasets").json()["items"] == []
-    assert not settings.datasets_dir.exists() or list(settings.datasets_dir.iterdir()) == []
+BROKEN = [
+    ("source,q,rating\nx,1,2\n", "line 1"),
+    (HEADER + "s,0234341221434321,1234341221434321,1\ns,12x4,1234341221434321,1\n", "line 3.q"),
+    (HEADER + "s,0234341221434321,1234341221434322,1\n", "line 2.a"),
+    (b"", "line 1"),
+    (HEADER.encode() + b"\xff,,,\n", "line 2"),
+    (bytes(range(256)) * 40, "line 1"),
+]
+
+
+def test_a_broken_file_names_line_and_column(api, settings, subtests):
+    for content, field in BROKEN:
+        with subtests.test(content=str(content)[:60]):
+            response = upload(api, content)
+            assert response.status_code == 422
+            assert response.headers["content-type"] == "application/problem+json"
+            (error,) = response.json()["errors"]
+            assert error["field"].startswith(field)
+            assert error["message"] in response.json()["detail"]
+            assert api.get("datasets").json()["items"] == []
+            assert not settings.datasets_dir.exists() or list(settings.datasets_dir.iterdir()) == []
 
 
 def test_a_file_beyond_the_limit_is_413(app, api):
@@ -86,28 +85,29 @@ def test_a_sender_of_too_much_still_hears_the_answer(app, live):
     assert response.status_code == 413
 
 
-@pytest.mark.parametrize(
-    ("content", "kind", "status"),
-    [
-        (b"{}", "application/json", 415),
-        (b"x", "multipart/form-data", 422),
-        (b"x", "multipart/form-data; boundary=b", 422),
-        (
-            b'--b\r\nContent-Disposition: form-data; name="name"\r\n\r\nx\r\n--b--\r\n',
-            "multipart/form-data; boundary=b",
-            422,
-        ),
-        (
-            b'--b\r\nContent-Disposition: form-data; name="file"\r\n\r\nx\r\n--b--\r\n',
-            "multipart/form-data; boundary=b",
-            422,
-        ),
-    ],
-)
-def test_no_file_is_told(api, content, kind, status):
-    response = api.post("datasets", content=content, headers={"Content-Type": kind})
-    assert response.status_code == status
-    assert response.headers["content-type"] == "application/problem+json"
+NO_FILES = [
+    (b"{}", "application/json", 415),
+    (b"x", "multipart/form-data", 422),
+    (b"x", "multipart/form-data; boundary=b", 422),
+    (
+        b'--b\r\nContent-Disposition: form-data; name="name"\r\n\r\nx\r\n--b--\r\n',
+        "multipart/form-data; boundary=b",
+        422,
+    ),
+    (
+        b'--b\r\nContent-Disposition: form-data; name="file"\r\n\r\nx\r\n--b--\r\n',
+        "multipart/form-data; boundary=b",
+        422,
+    ),
+]
+
+
+def test_no_file_is_told(api, subtests):
+    for content, kind, status in NO_FILES:
+        with subtests.test(content=str(content)[:60]):
+            response = api.post("datasets", content=content, headers={"Content-Type": kind})
+            assert response.status_code == status
+            assert response.headers["content-type"] == "application/problem+json"
 
 
 def test_a_dataset_in_use_stays(api):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 
 def test_curves_hold_null_for_nan(api, finished):
     run_id = finished()
@@ -84,11 +82,10 @@ def test_files_are_attachments_by_id(api, finished, settings):
     assert api.get(f"artifacts/{artifact['id']}").status_code == 404
 
 
-@pytest.mark.parametrize(
-    "name", ["..%2F..%2Ftoken", "%252e%252e", "a%00", "..%5ctoken", "%2Fetc%2Fpasswd", "a;b", "%23"]
-)
-def test_no_address_leads_out_of_the_artifacts(api, name):
-    assert api.get(f"artifacts/{name}").status_code == 404
+def test_no_address_leads_out_of_the_artifacts(api, subtests):
+    for name in ["..%2F..%2Ftoken", "%252e%252e", "a%00", "..%5ctoken", "%2Fetc%2Fpasswd", "a;b", "%23"]:
+        with subtests.test(name=name):
+            assert api.get(f"artifacts/{name}").status_code == 404
 
 
 def test_comparing_pairs_by_seed(api, finished):
@@ -101,10 +98,9 @@ def test_comparing_pairs_by_seed(api, finished):
     assert api.get("compare", params={"run": "r_missing"}).status_code == 404
 
 
-@pytest.mark.parametrize(
-    "what", ["", "/metrics", "/metrics.csv", "/traces", "/memory", "/logs", "/events", "/artifacts"]
-)
-def test_a_missing_run_is_404(api, what):
-    response = api.get(f"runs/r_missing{what}")
-    assert response.status_code == 404
-    assert response.headers["content-type"] == "application/problem+json"
+def test_a_missing_run_is_404(api, subtests):
+    for what in ["", "/metrics", "/metrics.csv", "/traces", "/memory", "/logs", "/events", "/artifacts"]:
+        with subtests.test(what=what):
+            response = api.get(f"runs/r_missing{what}")
+            assert response.status_code == 404
+            assert response.headers["content-type"] == "application/problem+json"

@@ -49,51 +49,53 @@ def test_the_same_key_makes_one_run(api):
     }
 
 
-@pytest.mark.parametrize(
-    ("change", "field"),
-    [
-        ({"store": {"kind": "laser", "rank": 65}}, "store.rank"),
-        ({"model": {"width": 64, "heads": 5}}, "model.heads"),
-        ({"training": {"batch_size": 0}}, "training.batch_size"),
-        ({"training": {"learning_rate": "fast"}}, "training.learning_rate"),
-        ({"modle": {}}, "modle"),
-        ({"kind": "tarin"}, "kind"),
-        ({"task": {"kind": "csv", "train": "nowhere.csv"}}, "task.train"),
-        ({"name": "a\u001b[31mred"}, "name"),
-        ({"tags": ["ok", "nul\0"]}, "tags.1"),
-    ],
-)
-def test_a_bad_configuration_names_the_field(api, change, field):
-    response = api.post("runs", json={"kind": "train", **change})
-    assert response.status_code == 422
-    assert field in fields(response)
-    assert api.get("runs").json()["total"] == 0
+BAD_CONFIGURATIONS = [
+    ({"store": {"kind": "laser", "rank": 65}}, "store.rank"),
+    ({"model": {"width": 64, "heads": 5}}, "model.heads"),
+    ({"training": {"batch_size": 0}}, "training.batch_size"),
+    ({"training": {"learning_rate": "fast"}}, "training.learning_rate"),
+    ({"modle": {}}, "modle"),
+    ({"kind": "tarin"}, "kind"),
+    ({"task": {"kind": "csv", "train": "nowhere.csv"}}, "task.train"),
+    ({"name": "a\u001b[31mred"}, "name"),
+    ({"tags": ["ok", "nul\0"]}, "tags.1"),
+]
 
 
-@pytest.mark.parametrize(
-    ("body", "status", "said"),
-    [
-        (b'{"kind": "train",\n "seed": }', 422, "line 2, column 10"),
-        (b'{"training": {"learning_rate": NaN}}', 422, "NaN"),
-        (b'{"training": {"learning_rate": -Infinity}}', 422, "-Infinity"),
-        (b'{"training": {"learning_rate": 1e999}}', 422, "too large"),
-        (b'{"seed": ' + b"9" * 5000 + b"}", 422, "digits"),
-        (b"[" * 40 + b"]" * 40, 422, "32 levels"),
-        (b"[" * 200_000, 422, "32 levels"),
-        (b'{"seed": 1, "seed": 2}', 422, "given twice"),
-        (b'{"name": "\\ud800"}', 422, "U+D800"),
-        (b'{"kind": "train", "na\\ud800me": 1}', 422, "U+D800"),
-        (b"\xff\xfe", 422, "UTF-8"),
-        (b"", 422, "line 1, column 1"),
-        (b"[]", 422, "object"),
-        (b" " * (2**20 + 1), 413, "1 MiB"),
-    ],
-)
-def test_what_is_no_good_json_is_refused(api, body, status, said):
-    response = api.post("runs", content=body, headers=JSON)
-    assert response.status_code == status
-    fields(response)
-    assert said in response.json()["detail"]
+def test_a_bad_configuration_names_the_field(api, subtests):
+    for change, field in BAD_CONFIGURATIONS:
+        with subtests.test(change=str(change)[:60]):
+            response = api.post("runs", json={"kind": "train", **change})
+            assert response.status_code == 422
+            assert field in fields(response)
+            assert api.get("runs").json()["total"] == 0
+
+
+BAD_BODIES = [
+    (b'{"kind": "train",\n "seed": }', 422, "line 2, column 10"),
+    (b'{"training": {"learning_rate": NaN}}', 422, "NaN"),
+    (b'{"training": {"learning_rate": -Infinity}}', 422, "-Infinity"),
+    (b'{"training": {"learning_rate": 1e999}}', 422, "too large"),
+    (b'{"seed": ' + b"9" * 5000 + b"}", 422, "digits"),
+    (b"[" * 40 + b"]" * 40, 422, "32 levels"),
+    (b"[" * 200_000, 422, "32 levels"),
+    (b'{"seed": 1, "seed": 2}', 422, "given twice"),
+    (b'{"name": "\\ud800"}', 422, "U+D800"),
+    (b'{"kind": "train", "na\\ud800me": 1}', 422, "U+D800"),
+    (b"\xff\xfe", 422, "UTF-8"),
+    (b"", 422, "line 1, column 1"),
+    (b"[]", 422, "object"),
+    (b" " * (2**20 + 1), 413, "1 MiB"),
+]
+
+
+def test_what_is_no_good_json_is_refused(api, subtests):
+    for body, status, said in BAD_BODIES:
+        with subtests.test(body=str(body)[:60]):
+            response = api.post("runs", content=body, headers=JSON)
+            assert response.status_code == status
+            fields(response)
+            assert said in response.json()["detail"]
 
 
 def test_other_content_is_refused(api):
@@ -133,22 +135,23 @@ def test_the_list_is_filtered_sorted_and_paged(api):
     assert api.get("runs", params=[("state", "queued"), ("state", "failed")]).json()["total"] == 5
 
 
-@pytest.mark.parametrize(
-    ("params", "field"),
-    [
-        ({"state": "sleeping"}, "state"),
-        ({"sort": "colour"}, "sort"),
-        ({"cursor": "nonsense"}, "cursor"),
-        ({"limit": 0}, "limit"),
-        ({"limit": "many"}, "limit"),
-        ({"kind": "test"}, "kind"),
-        ({"store": "lasre"}, "store"),
-    ],
-)
-def test_a_bad_question_names_the_parameter(api, params, field):
-    response = api.get("runs", params=params)
-    assert response.status_code == 422
-    assert any(named.split(".")[0] == field for named in fields(response))
+BAD_QUESTIONS = [
+    ({"state": "sleeping"}, "state"),
+    ({"sort": "colour"}, "sort"),
+    ({"cursor": "nonsense"}, "cursor"),
+    ({"limit": 0}, "limit"),
+    ({"limit": "many"}, "limit"),
+    ({"kind": "test"}, "kind"),
+    ({"store": "lasre"}, "store"),
+]
+
+
+def test_a_bad_question_names_the_parameter(api, subtests):
+    for params, field in BAD_QUESTIONS:
+        with subtests.test(params=str(params)[:60]):
+            response = api.get("runs", params=params)
+            assert response.status_code == 422
+            assert any(named.split(".")[0] == field for named in fields(response))
 
 
 def test_cancel_is_repeatable_and_only_ended_runs_are_deleted(api, started, settings):

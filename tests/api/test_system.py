@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socket
 import subprocess
 import sys
@@ -21,6 +22,14 @@ from laser_core.config import parse_run, to_json
 from store import database, workers
 
 HTML = {"Accept": "text/html"}
+
+
+@pytest.fixture
+def database_url(settings, sqlite_template):
+    """SQLite alone: nothing here depends on the database."""
+    settings.home.mkdir(parents=True)
+    shutil.copy(sqlite_template, settings.home / "laser.db")
+    return settings.database_url
 
 
 def test_ready_and_version(api, app):
