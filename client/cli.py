@@ -1,50 +1,10 @@
-"""The ``laser`` command: what is common to all its commands, and where they come together."""
+"""The ``laser`` command. Everything else is imported inside, so that Ctrl-C is quiet from the first moment on."""
 
 from __future__ import annotations
 
-import importlib.metadata
+import os
 import signal
 import sys
-
-import typer
-
-from client import cli_data, cli_runs, cli_stack
-from client.errors import LaserError
-from client.http import Client
-from client.options import AsJson
-from client.output import out, print_error, print_json
-
-app = typer.Typer(
-    name="laser",
-    help="Train Tiny Recursive Models with and without LASER, and compare them. Start with `laser demo` or `laser up`.",
-    no_args_is_help=True,
-    rich_markup_mode="rich",
-    pretty_exceptions_enable=False,
-)
-cli_stack.register(app)
-cli_runs.register(app)
-cli_data.register(app)
-
-
-@app.command(rich_help_panel="Platform")
-def version(as_json: AsJson = False) -> None:
-    """Versions of this command and of the platform it talks to."""
-    mine = importlib.metadata.version("laser-lab")
-    with Client() as client:
-        answer = client.get("version") if client.is_up() else None
-    versions = {"client": mine, "url": client.url, "platform": answer}
-    if as_json:
-        print_json(versions)
-        return
-    out.print(f"laser {mine}", highlight=False)
-    out.print(f"{versions['url']}: {answer.get('version', answer) if answer else 'no answer'}", highlight=False)
-
-
-@app.command(rich_help_panel="Platform")
-def schema() -> None:
-    """JSON Schema of a run's configuration: every field with its default, limits and meaning."""
-    with Client() as client:
-        print_json(client.get("schema/run"))
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -52,15 +12,17 @@ def main(arguments: list[str] | None = None) -> None:
 
     Exit codes: 1 failed, 2 wrong input, 3 no answer from the platform, 130 interrupted.
     """
+    signal.signal(signal.SIGINT, lambda *_: os._exit(130))  # nothing has been started yet
+    from client.commands import app
+    from client.errors import LaserError
+    from client.output import print_error
+
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have started us with Ctrl-C ignored
     try:
         app(arguments)
     except LaserError as error:
         print_error(error, as_json="--json" in (arguments or sys.argv))
         sys.exit(error.exit_code)
-    except BrokenPipeError:  # `laser runs | head`
-        sys.stderr.close()
-        sys.exit(0)
 
 
 if __name__ == "__main__":
