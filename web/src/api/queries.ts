@@ -1,0 +1,163 @@
+/** Every read as a query, under keys that the live stream patches (live.ts). */
+import { infiniteQueryOptions, queryOptions, type QueryClient } from "@tanstack/react-query";
+import { query, request } from "~/api/client";
+import type {
+  ArtifactList, Comparison, DatasetList, DatasetPreview, EventPage, LogLine, LogPage, Memory, Metrics, Preset, Run, RunPage,
+  RunSummary, Traces, WorkerList,
+} from "~/api/model";
+import { isFinal } from "~/api/model";
+import type { RootSchema } from "~/form/schema";
+
+export interface RunFilter {
+  text?: string | undefined;
+  state?: readonly string[] | undefined;
+  store?: string | undefined;
+  kind?: string | undefined;
+  tag?: readonly string[] | undefined;
+  sort?: string | undefined;
+}
+
+export const runsQuery = (filter: RunFilter) =>
+  infiniteQueryOptions({
+    queryKey: ["runs", filter],
+    queryFn: ({ pageParam, signal }) =>
+      request<RunPage>(query("/runs", { ...filter, cursor: pageParam || undefined, limit: 50 }), { signal }),
+    initialPageParam: "",
+    getNextPageParam: (page) => page.next_cursor ?? undefined,
+    placeholderData: (previous) => previous,
+  });
+
+/** Runs by filter in one page, for pickers and the compare page. */
+export const someRunsQuery = (filter: RunFilter, limit = 100) =>
+  queryOptions({
+    queryKey: ["some-runs", filter, limit],
+    queryFn: ({ signal }) => request<RunPage>(query("/runs", { ...filter, limit }), { signal }),
+  });
+
+export const runQuery = (id: string) =>
+  queryOptions({ queryKey: ["run", id], queryFn: ({ signal }) => request<Run>(`/runs/${id}`, { signal }) });
+
+export const POINTS = 1000;
+
+/** Loaded once; live.ts appends what came after. */
+export const metricsQuery = (id: string) =>
+  queryOptions({
+    queryKey: ["metrics", id],
+    queryFn: ({ signal }) => request<Metrics>(query(`/runs/${id}/metrics`, { points: POINTS }), { signal }),
+    staleTime: Infinity,
+  });
+
+export const metricQuery = (id: string, keys: readonly string[], points = 400) =>
+  queryOptions({
+    queryKey: ["metric", id, keys, points],
+    queryFn: ({ signal }) =>
+      request<Metrics>(query(`/runs/${id}/metrics`, { keys: keys.join(","), points }), { signal }),
+  });
+
+export const tracesQuery = (id: string) =>
+  queryOptions({
+    queryKey: ["traces", id],
+    queryFn: ({ signal }) => request<Traces>(`/runs/${id}/traces`, { signal }),
+    staleTime: Infinity,
+  });
+
+export const memoryQuery = (id: string) =>
+  queryOptions({
+    queryKey: ["memory", id],
+    queryFn: ({ signal }) => request<Memory>(`/runs/${id}/memory`, { signal }),
+  });
+
+const LOG_PAGE = 1000;
+const MOST_LOG_PAGES = 20;
+
+export const logsQuery = (id: string) =>
+  queryOptions({
+    queryKey: ["logs", id],
+    queryFn: ({ signal }) => allLines(`/runs/${id}/logs`, signal),
+    staleTime: Infinity,
+  });
+
+async function allLines(path: string, signal: AbortSignal): Promise<LogLine[]> {
+  const items: LogLine[] = [];
+  for (let page = 0; page < MOST_LOG_PAGES; page += 1) {
+    const after = items.at(-1)?.seq ?? 0;
+    const got = await request<LogPage>(query(path, { after, limit: LOG_PAGE }), { signal });
+    items.push(...got.items);
+    if (got.items.length < LOG_PAGE) break;
+  }
+  return items;
+}
+
+export const eventsQuery = (id: string) =>
+  infiniteQueryOptions({
+    queryKey: ["events", id],
+    queryFn: ({ pageParam, signal }) =>
+      request<EventPage>(query(`/runs/${id}/events`, { after: pageParam, limit: 500 }), { signal }),
+    initialPageParam: 0,
+    getNextPageParam: (page) => (page.items.length < 500 ? undefined : page.items.at(-1)?.seq),
+  });
+
+export const artifactsQuery = (id: string) =>
+  queryOptions({
+    queryKey: ["artifacts", id],
+    queryFn: ({ signal }) => request<ArtifactList>(`/runs/${id}/artifacts`, { signal }),
+  });
+
+export const compareQuery = (ids: readonly string[]) =>
+  queryOptions({
+    queryKey: ["compare", ids],
+    queryFn: ({ signal }) => request<Comparison>(query("/compare", { run: ids }), { signal }),
+    enabled: ids.length > 0,
+  });
+
+export const datasetsQuery = () =>
+  queryOptions({
+    queryKey: ["datasets"],
+    queryFn: ({ signal }) => request<DatasetList>("/datasets", { signal }),
+  });
+
+export const previewQuery = (id: string, rows: number) =>
+  queryOptions({
+    queryKey: ["preview", id, rows],
+    queryFn: ({ signal }) =>
+      request<DatasetPreview>(query(`/datasets/${id}/preview`, { rows }), { signal }),
+    staleTime: Infinity,
+  });
+
+export const workersQuery = () =>
+  queryOptions({
+    queryKey: ["workers"],
+    queryFn: ({ signal }) => request<WorkerList>("/workers", { signal }),
+    refetchInterval: 5000,
+  });
+
+export const schemaQuery = () =>
+  queryOptions({
+    queryKey: ["schema"],
+    queryFn: ({ signal }) => request<RootSchema>("/schema/run", { signal }),
+    staleTime: Infinity,
+  });
+
+export const presetsQuery = () =>
+  queryOptions({
+    queryKey: ["presets"],
+    queryFn: ({ signal }) => request<Preset[]>("/presets", { signal }),
+    staleTime: Infinity,
+  });
+
+export const versionQuery = () =>
+  queryOptions({
+    queryKey: ["version"],
+    queryFn: ({ signal }) => request<{ version: string }>("/version", { signal }),
+    staleTime: Infinity,
+  });
+
+/** After a run changed in a way that the stream may not tell, such as its deletion. */
+export function forgetRun(client: QueryClient, id: string): void {
+  client.removeQueries({ queryKey: ["run", id] });
+  void client.invalidateQueries({ queryKey: ["runs"] });
+}
+
+export function isLive(run: RunSummary | undefined): boolean {
+  return run !== undefined && !isFinal(run.state);
+}

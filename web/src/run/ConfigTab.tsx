@@ -1,0 +1,93 @@
+import { SegmentedControl } from "@mantine/core";
+import { useQuery } from "@tanstack/react-query";
+import { useState } from "react";
+import { stringify } from "yaml";
+import type { Json, JsonObject, Run } from "~/api/model";
+import { schemaQuery } from "~/api/queries";
+import { flatten, isObject } from "~/form/json";
+import { defaultsFor } from "~/form/schema";
+import { Copy } from "~/ui/Copy";
+import { Panel } from "~/ui/Panel";
+import classes from "./ConfigTab.module.css";
+
+type View = "readable" | "yaml" | "json";
+
+export default function ConfigTab({ run }: { run: Run }) {
+  const [view, setView] = useState<View>("readable");
+  const text = view === "json" ? JSON.stringify(run.config, null, 2) : stringify(run.config);
+  return (
+    <Panel
+      title="Configuration"
+      aside={
+        <>
+          <span className="mono faint" title={`sha256 of the configuration: ${run.config_hash}`}>
+            {run.config_hash.slice(0, 12)}
+          </span>
+          <SegmentedControl
+            size="xs"
+            value={view}
+            onChange={(next) => setView(next as View)}
+            data={[
+              { value: "readable", label: "Readable" },
+              { value: "yaml", label: "YAML" },
+              { value: "json", label: "JSON" },
+            ]}
+            aria-label="How to show it"
+          />
+          <Copy text={text} label={`Copy as ${view === "json" ? "JSON" : "YAML"}`} />
+        </>
+      }
+    >
+      {view === "readable" ? <Readable config={run.config} /> : <pre className={classes.code} data-testid="config-text">{text}</pre>}
+    </Panel>
+  );
+}
+
+/** Sections side by side; what differs from the defaults stands out. */
+function Readable({ config }: { config: JsonObject }) {
+  const { data: schema } = useQuery(schemaQuery());
+  const usual = schema ? flatten(defaultsFor(schema, config)) : null;
+  const plain = Object.entries(config).filter(([, value]) => !isObject(value));
+  const nested = Object.entries(config).flatMap(([name, value]) => (isObject(value) ? [[name, value] as const] : []));
+  return (
+    <div className={classes.sections}>
+      <Section title="run" rows={plain} prefix="" usual={usual} />
+      {nested.map(([name, value]) => (
+        <Section key={name} title={name} rows={Object.entries(value)} prefix={`${name}.`} usual={usual} />
+      ))}
+    </div>
+  );
+}
+
+interface SectionProps {
+  title: string;
+  rows: readonly (readonly [string, Json])[];
+  prefix: string;
+  usual: ReadonlyMap<string, string> | null;
+}
+
+function Section({ title, rows, prefix, usual }: SectionProps) {
+  return (
+    <section>
+      <h3 className={classes.heading}>{title}</h3>
+      <dl className={classes.rows}>
+        {rows.map(([name, value]) => {
+          const text = shown(value);
+          const standard = usual?.get(prefix + name);
+          const isChanged = standard !== undefined && standard !== JSON.stringify(value);
+          return (
+            <div key={name} data-changed={isChanged || undefined} title={isChanged ? `default: ${standard}` : undefined}>
+              <dt>{name}</dt>
+              <dd className="mono num">{text}</dd>
+            </div>
+          );
+        })}
+      </dl>
+    </section>
+  );
+}
+
+function shown(value: Json): string {
+  if (Array.isArray(value)) return value.length ? value.map(shown).join(", ") : "–";
+  return value === "" || value === null ? "–" : String(value);
+}

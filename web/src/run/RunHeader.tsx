@@ -1,0 +1,116 @@
+import { useQuery } from "@tanstack/react-query";
+import { Link } from "@tanstack/react-router";
+import type { ReactNode } from "react";
+import { eagerBytes, exactAccuracy, isFinal, savedBytes, savedFraction, stepTime, type Run } from "~/api/model";
+import { workersQuery } from "~/api/queries";
+import type { Connection } from "~/api/stream";
+import { RunActions } from "~/run/RunActions";
+import { LiveDot } from "~/shell/ConnectionBanner";
+import { Ago } from "~/ui/Ago";
+import { Copy } from "~/ui/Copy";
+import { bytes, duration, percent, seconds } from "~/ui/format";
+import { Icon } from "~/ui/icons";
+import { useTitle } from "~/ui/PageHead";
+import { Progress } from "~/ui/Progress";
+import { StateBadge } from "~/ui/StateBadge";
+import { Tags } from "~/ui/Tags";
+import { Variant } from "~/ui/variants";
+import classes from "./RunHeader.module.css";
+
+export function RunHeader({ run, connection }: { run: Run; connection: Connection }) {
+  useTitle(run.name);
+  return (
+    <header className={classes.header}>
+      <nav className={classes.crumbs} aria-label="Breadcrumb">
+        <Link to="/" className="plain-link">
+          Runs
+        </Link>
+        <Icon name="chevron" size={12} />
+        <span className="num">#{run.number}</span>
+        <span className="mono faint">{run.id}</span>
+        <Copy text={run.id} label="Copy the run’s id" />
+      </nav>
+      <div className={classes.top}>
+        <h1 className={classes.title} data-testid="run-name">
+          {run.name}
+        </h1>
+        <RunActions run={run} />
+      </div>
+      <div className={classes.meta}>
+        <StateBadge state={run.state} reason={run.reason} />
+        {!isFinal(run.state) && <LiveDot connection={connection} />}
+        {run.kind === "train" ? <Variant store={run.store_kind} /> : <span>evaluation</span>}
+        <span className="muted num">seed {run.seed}</span>
+        <span className="muted">
+          created <Ago time={run.created_at} />
+        </span>
+        {run.attempt > 1 && <span className="muted num">attempt {run.attempt}</span>}
+        <span className={classes.tags}>
+          <Tags tags={run.tags} />
+        </span>
+      </div>
+      <Why run={run} />
+      <dl className={classes.facts}>
+        <div className={classes.wide}>
+          <Progress run={run} wide />
+        </div>
+        <Fact label="Exact accuracy" testId="fact-accuracy">
+          {percent(exactAccuracy(run))}
+        </Fact>
+        {run.kind === "train" && (
+          <Fact label="Activation memory" hint={memoryHint(run)}>
+            {memoryWords(run)}
+          </Fact>
+        )}
+        {run.kind === "train" && <Fact label="Step time">{seconds(stepTime(run))}</Fact>}
+        <Fact label={run.finished_at ? "Took" : "Running for"}>{tookWords(run)}</Fact>
+      </dl>
+    </header>
+  );
+}
+
+function Fact({ label, hint, testId, children }: { label: string; hint?: string; testId?: string; children: ReactNode }) {
+  return (
+    <div className={classes.fact} title={hint}>
+      <dt>{label}</dt>
+      <dd className="num" data-testid={testId}>
+        {children}
+      </dd>
+    </div>
+  );
+}
+
+/** Why it failed, or why it waits. */
+function Why({ run }: { run: Run }) {
+  const { data: workers } = useQuery({ ...workersQuery(), enabled: run.state === "queued" });
+  const isUnmanned = run.state === "queued" && workers !== undefined && !workers.items.some((worker) => worker.alive);
+  const text = isUnmanned
+    ? "No worker is alive, so nobody will take this run. `laser up` starts one."
+    : run.state === "queued"
+      ? [run.reason, "Waits for a free worker slot."].filter(Boolean).join(" · ")
+      : run.reason;
+  if (!text || run.state === "succeeded") return null;
+  const tone = run.state === "failed" ? "bad" : isUnmanned ? "warn" : "plain";
+  return (
+    <div className={classes.why} data-tone={tone} data-testid="run-reason" role={tone === "bad" ? "alert" : undefined}>
+      <Icon name={tone === "plain" ? "info" : "warning"} />
+      <span>{text}</span>
+    </div>
+  );
+}
+
+function memoryWords(run: Run): string {
+  const fraction = savedFraction(run);
+  if (fraction === null) return "–";
+  return fraction >= 0.9995 ? "as eager" : `−${percent(1 - fraction)}`;
+}
+
+function memoryHint(run: Run): string {
+  return `${bytes(savedBytes(run))} held for backward; eager training holds ${bytes(eagerBytes(run))}`;
+}
+
+function tookWords(run: Run): ReactNode {
+  if (!run.started_at) return "–";
+  if (run.finished_at) return duration(run.finished_at - run.started_at);
+  return duration(Math.max(0, run.updated_at - run.started_at));
+}

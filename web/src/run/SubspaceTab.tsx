@@ -1,0 +1,158 @@
+import { Button, SegmentedControl, Skeleton } from "@mantine/core";
+import { useQuery } from "@tanstack/react-query";
+import { useMemo, useState } from "react";
+import type { Run, SiteTrace } from "~/api/model";
+import { isLive, tracesQuery } from "~/api/queries";
+import { domainOf, MARKS, shapePoints, type Mark, type Measure } from "~/charts/heat";
+import { HeatMap } from "~/charts/HeatMap";
+import { LineChart } from "~/charts/LineChart";
+import type { Line } from "~/charts/lines";
+import { Empty, Failure } from "~/ui/Empty";
+import { percent, value } from "~/ui/format";
+import { Panel } from "~/ui/Panel";
+import classes from "./SubspaceTab.module.css";
+
+export default function SubspaceTab({ run }: { run: Run }) {
+  const traces = useQuery(tracesQuery(run.id));
+  const [measure, setMeasure] = useState<Measure>("rank");
+  const [hidden, setHidden] = useState<ReadonlySet<Mark>>(new Set());
+  const [selected, select] = useState<string | null>(null);
+  const marks = useMemo(() => new Set(MARKS.map(({ mark }) => mark).filter((mark) => !hidden.has(mark))), [hidden]);
+  if (traces.isPending) return <Skeleton height={300} radius="lg" />;
+  if (traces.isError) return <Failure error={traces.error} retry={() => void traces.refetch()} />;
+  const sites = traces.data.sites.filter((site) => site.steps.length > 0);
+  if (!sites.length) return <NoTrace run={run} />;
+  return (
+    <div className={classes.page}>
+      <Summary sites={sites} />
+      <Panel
+        title="Subspace over training"
+        aside={
+          <SegmentedControl
+            size="xs"
+            value={measure}
+            onChange={(next) => setMeasure(next as Measure)}
+            data={[
+              { value: "rank", label: "Rank / width" },
+              { value: "fidelity", label: "Fidelity" },
+            ]}
+            aria-label="What the colours show"
+            data-testid="heatmap-measure"
+          />
+        }
+      >
+        <div className={classes.legend}>
+          <Scale sites={sites} measure={measure} />
+          <MarkToggles sites={sites} hidden={hidden} setHidden={setHidden} />
+        </div>
+        <HeatMap sites={sites} measure={measure} marks={marks} lastStep={run.step} selected={selected} select={select} />
+      </Panel>
+      {selected && (
+        <div className={classes.selected}>
+          Showing <b className="mono">{selected}</b> among the others.
+          <Button size="compact-xs" variant="subtle" onClick={() => select(null)}>
+            Show all alike
+          </Button>
+        </div>
+      )}
+      <div className={classes.grid}>
+        <SiteLines title="Rank per site" measure="rank" sites={sites} selected={selected} />
+        <SiteLines title="Fidelity per site" measure="fidelity" sites={sites} selected={selected} />
+      </div>
+    </div>
+  );
+}
+
+function Summary({ sites }: { sites: readonly SiteTrace[] }) {
+  const last = sites.map((site) => (site.ranks.at(-1) ?? 0) / site.width);
+  const counts = (event: string) => sites.reduce((sum, site) => sum + site.events.filter((e) => e === event).length, 0);
+  const lowest = sites[last.indexOf(Math.min(...last))];
+  const highest = sites[last.indexOf(Math.max(...last))];
+  const mean = last.reduce((a, b) => a + b, 0) / last.length;
+  return (
+    <p className={`${classes.summary} num`} data-testid="subspace-summary">
+      {sites.length} sites are tracked. Their bases now hold {percent(mean, 0)} of the width on average, from{" "}
+      {percent(Math.min(...last), 0)} (<span className="mono">{lowest?.site}</span>) to {percent(Math.max(...last), 0)} (
+      <span className="mono">{highest?.site}</span>). So far: {counts("grow")} × grown, {counts("shrink")} × shrunk,{" "}
+      {counts("reset")} × reset, {counts("fallback")} × stored in full.
+    </p>
+  );
+}
+
+function Scale({ sites, measure }: { sites: readonly SiteTrace[]; measure: Measure }) {
+  const [low, high] = domainOf(sites, measure);
+  const show = (v: number) => (measure === "rank" ? percent(v, 0) : v.toFixed(2));
+  return (
+    <span className={`${classes.scale} num`}>
+      {show(low)}
+      <i style={{ background: `linear-gradient(to right, var(--heat-${measure}-low), var(--heat-${measure}-high))` }} aria-hidden />
+      {show(high)}
+    </span>
+  );
+}
+
+interface TogglesProps {
+  sites: readonly SiteTrace[];
+  hidden: ReadonlySet<Mark>;
+  setHidden: (hidden: ReadonlySet<Mark>) => void;
+}
+
+function MarkToggles({ sites, hidden, setHidden }: TogglesProps) {
+  const seen = new Set(sites.flatMap((site) => site.events));
+  const flip = (mark: Mark) => {
+    const next = new Set(hidden);
+    if (!next.delete(mark)) next.add(mark);
+    setHidden(next);
+  };
+  return MARKS.filter(({ mark }) => seen.has(mark)).map(({ mark, label, color, help }) => (
+    <button key={mark} type="button" className={classes.mark} aria-pressed={!hidden.has(mark)} title={help} onClick={() => flip(mark)}>
+      <svg width={14} height={14} aria-hidden>
+        <polygon points={shapePoints(mark)} fill={color} />
+      </svg>
+      {label}
+    </button>
+  ));
+}
+
+const hues = ["#5f57d0", "#0b8f84", "#c77700", "#c2447f", "#3f83d9", "#7a9a1f", "#9a5bd0", "#d1603d", "#4c9a6a", "#8a8f98"];
+
+function SiteLines({ title, measure, sites, selected }: { title: string; measure: Measure; sites: readonly SiteTrace[]; selected: string | null }) {
+  const lines = useMemo<Line[]>(
+    () =>
+      sites.map((site, i) => ({
+        label: site.site,
+        color: hues[i % hues.length] ?? "#8a8f98",
+        steps: site.steps,
+        values: measure === "rank" ? site.ranks : site.fidelities,
+        isFaint: selected !== null && site.site !== selected,
+        isQuiet: selected !== null && site.site !== selected,
+        isDashed: i >= hues.length,
+      })),
+    [sites, measure, selected],
+  );
+  return (
+    <Panel title={title}>
+      <LineChart
+        lines={lines}
+        label={title}
+        height={240}
+        format={measure === "rank" ? (v) => String(Math.round(v)) : value}
+        group="subspace"
+        testId={`chart-site-${measure}`}
+      />
+    </Panel>
+  );
+}
+
+function NoTrace({ run }: { run: Run }) {
+  const isTracked = run.store_kind.startsWith("laser");
+  return (
+    <Empty icon="zap" title={isTracked ? "No basis was updated yet" : "This run tracks no subspace"} compact testId="no-traces">
+      {!isTracked
+        ? `The store “${run.store_kind}” keeps no basis. Runs with laser or laser-fused show here how rank and fidelity develop at every site.`
+        : isLive(run)
+          ? "The first update appears here by itself."
+          : "It ended before the first update of a basis."}
+    </Empty>
+  );
+}

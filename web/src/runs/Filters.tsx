@@ -1,0 +1,95 @@
+import { CloseButton, Select, TextInput } from "@mantine/core";
+import { useDebouncedCallback } from "@mantine/hooks";
+import { useState } from "react";
+import type { RunsSearch } from "~/router";
+import { Icon } from "~/ui/icons";
+import { variantColor } from "~/ui/variants";
+import classes from "./Runs.module.css";
+
+const STATES = ["queued", "running", "succeeded", "failed", "cancelled"];
+const STORES = ["none", "checkpoint", "laser", "laser-fused"];
+
+interface Props {
+  search: RunsSearch;
+  setSearch: (patch: Partial<RunsSearch>) => void;
+}
+
+export function Filters({ search, setSearch }: Props) {
+  const states = search.state ?? [];
+  const toggleState = (state: string) => {
+    const next = states.includes(state) ? states.filter((s) => s !== state) : [...states, state];
+    setSearch({ state: next.length ? next : undefined });
+  };
+  return (
+    <div className={classes.filters} role="search">
+      <SearchField value={search.text ?? ""} onChange={(text) => setSearch({ text: text || undefined })} />
+      <div className={classes.chips} role="group" aria-label="States">
+        {STATES.map((state) => (
+          <button
+            key={state}
+            type="button"
+            className={classes.chip}
+            aria-pressed={states.includes(state)}
+            onClick={() => toggleState(state)}
+            data-testid={`filter-state-${state}`}
+          >
+            {state}
+          </button>
+        ))}
+      </div>
+      <Select
+        aria-label="Activation store"
+        placeholder="Any store"
+        w={150}
+        clearable
+        data={STORES}
+        value={search.store ?? null}
+        onChange={(store) => setSearch({ store: store ?? undefined })}
+        data-testid="filter-store"
+        renderOption={({ option }) => (
+          <span className={classes.option}>
+            <i style={{ background: variantColor(option.value) }} /> {option.label}
+          </span>
+        )}
+      />
+      {search.tag?.map((tag) => (
+        <span key={tag} className={classes.active}>
+          tag: {tag}
+          <CloseButton
+            size="xs"
+            aria-label={`Remove the filter for tag ${tag}`}
+            onClick={() => setSearch({ tag: search.tag?.filter((t) => t !== tag) })}
+          />
+        </span>
+      ))}
+    </div>
+  );
+}
+
+function SearchField({ value, onChange }: { value: string; onChange: (text: string) => void }) {
+  const [draft, setDraft] = useState(value);
+  const [seen, setSeen] = useState(value);
+  const [sent, setSent] = useState(value);
+  const send = useDebouncedCallback((text: string) => {
+    setSent(text);
+    onChange(text);
+  }, 250);
+  if (value !== seen) {
+    setSeen(value);
+    if (value !== sent) setDraft(value); // the address changed by other means than typing here
+  }
+  return (
+    <TextInput
+      className={classes.search}
+      leftSection={<Icon name="search" />}
+      placeholder="Search name, id or tag"
+      aria-label="Search runs"
+      value={draft}
+      onChange={(event) => {
+        setDraft(event.currentTarget.value);
+        send(event.currentTarget.value);
+      }}
+      data-testid="filter-text"
+    />
+  );
+}

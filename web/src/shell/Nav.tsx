@@ -1,0 +1,86 @@
+import { Button, SegmentedControl, useMantineColorScheme, type MantineColorScheme } from "@mantine/core";
+import { Link } from "@tanstack/react-router";
+import { WorkersLine } from "~/workers/WorkersLine";
+import { Icon, type IconName } from "~/ui/icons";
+import classes from "./Nav.module.css";
+
+const pages = [
+  { to: "/", label: "Runs", icon: "runs" },
+  { to: "/compare", label: "Compare", icon: "compare" },
+  { to: "/datasets", label: "Datasets", icon: "data" },
+  { to: "/workers", label: "Workers", icon: "workers" },
+] as const satisfies readonly { to: string; label: string; icon: IconName }[];
+
+export function Brand() {
+  return (
+    <Link to="/" className={classes.brand}>
+      <img src="/favicon.svg" alt="" width={24} height={24} />
+      Laser Lab
+    </Link>
+  );
+}
+
+export function Nav() {
+  return (
+    <nav className={classes.nav} aria-label="Main">
+      <Brand />
+      <Button
+        leftSection={<Icon name="plus" />}
+        className={classes.new}
+        renderRoot={(props) => <Link to="/new" {...props} />}
+        data-testid="nav-new"
+      >
+        New run
+      </Button>
+      {pages.map(({ to, label, icon }) => (
+        <Link
+          key={to}
+          to={to}
+          className={classes.item}
+          activeProps={{ "data-active": true }}
+          activeOptions={{ exact: true, includeSearch: false }}
+          data-testid={`nav-${label.toLowerCase()}`}
+        >
+          <Icon name={icon} />
+          {label}
+        </Link>
+      ))}
+      <div className={classes.foot}>
+        <WorkersLine />
+        <SchemeToggle />
+        <a href="/docs" className={classes.minor}>
+          API reference
+        </a>
+      </div>
+    </nav>
+  );
+}
+
+const schemes: { value: MantineColorScheme; label: string; icon: IconName }[] = [
+  { value: "light", label: "Light", icon: "sun" },
+  { value: "auto", label: "Like the system", icon: "auto" },
+  { value: "dark", label: "Dark", icon: "moon" },
+];
+
+function SchemeToggle() {
+  const { colorScheme, setColorScheme } = useMantineColorScheme();
+  return (
+    <SegmentedControl
+      size="xs"
+      fullWidth
+      value={colorScheme}
+      onChange={(value) => setColorScheme(value as MantineColorScheme)}
+      aria-label="Colour scheme"
+      data-testid="scheme-toggle"
+      data={schemes.map(({ value, label, icon }) => ({
+        value,
+        label: (
+          <span title={label} style={{ display: "grid", placeItems: "center", height: 18 }}>
+            <Icon name={icon} size={14} />
+            <span className="visually-hidden">{label}</span>
+          </span>
+        ),
+      }))}
+    />
+  );
+}

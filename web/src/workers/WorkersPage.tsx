@@ -1,0 +1,73 @@
+import { Skeleton } from "@mantine/core";
+import { useQuery } from "@tanstack/react-query";
+import { Link } from "@tanstack/react-router";
+import type { Worker } from "~/api/model";
+import { runQuery, workersQuery } from "~/api/queries";
+import { Ago } from "~/ui/Ago";
+import { Command } from "~/ui/Copy";
+import { Empty, Failure } from "~/ui/Empty";
+import { PageHead } from "~/ui/PageHead";
+import { Progress } from "~/ui/Progress";
+import classes from "./WorkersPage.module.css";
+
+export function WorkersPage() {
+  const workers = useQuery(workersQuery());
+  return (
+    <>
+      <PageHead title="Workers" sub="Processes that take queued runs and train them. Each slot trains one run at a time." />
+      {workers.isPending && <Skeleton height={120} radius="lg" />}
+      {workers.isError && <Failure error={workers.error} retry={() => void workers.refetch()} />}
+      {workers.data?.items.length === 0 && (
+        <Empty icon="workers" title="No worker has ever reported here" actions={<Command text="laser up" />}>
+          Queued runs wait until one comes. This starts the server together with a worker:
+        </Empty>
+      )}
+      <ul className={classes.list}>
+        {workers.data?.items.map((worker) => <WorkerCard key={worker.id} worker={worker} />)}
+      </ul>
+    </>
+  );
+}
+
+function WorkerCard({ worker }: { worker: Worker }) {
+  return (
+    <li className={classes.card} data-testid="worker" data-alive={worker.alive || undefined}>
+      <div className={classes.head}>
+        <span className={classes.dot} aria-hidden />
+        <strong className="truncate">{worker.host}</strong>
+        <span className="faint num">pid {worker.pid}</span>
+        <span className={classes.state}>{worker.alive ? "alive" : "gone"}</span>
+      </div>
+      <dl className={classes.facts}>
+        <dt>Device</dt>
+        <dd>{worker.device}</dd>
+        <dt>Seen</dt>
+        <dd>
+          <Ago time={worker.seen_at} />
+        </dd>
+        <dt>Up since</dt>
+        <dd>
+          <Ago time={worker.started_at} />
+        </dd>
+        <dt>Version</dt>
+        <dd className="mono">{worker.version}</dd>
+      </dl>
+      <div className={classes.slots}>
+        {Array.from({ length: Math.max(worker.slots, worker.runs.length) }, (_, i) => (
+          <Slot key={i} run={worker.runs[i]} />
+        ))}
+      </div>
+    </li>
+  );
+}
+
+function Slot({ run: id }: { run: string | undefined }) {
+  const { data: run } = useQuery({ ...runQuery(id ?? ""), enabled: id !== undefined, refetchInterval: 5000 });
+  if (id === undefined) return <div className={classes.slot}>Free slot</div>;
+  return (
+    <Link to="/runs/$id" params={{ id }} className={classes.slot} data-busy>
+      <span className="truncate">{run?.name ?? id}</span>
+      {run && <Progress run={run} />}
+    </Link>
+  );
+}
