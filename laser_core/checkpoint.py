@@ -18,6 +18,7 @@ from typing import Any
 
 import safetensors
 import safetensors.torch
+import torch
 from torch import Tensor
 
 from laser_core.events import CheckpointSaved, Snapshot
@@ -130,13 +131,13 @@ def _contents(snapshot: Snapshot) -> Iterator[tuple[str, bytes]]:
 
 
 def _packed(tensors: Mapping[str, Tensor]) -> bytes:
-    # safetensors refuses tensors that share storage, as an expanded or sliced one does: such get their own.
-    own = {
-        name: x.detach().cpu()
-        if x.is_contiguous() and x.untyped_storage().nbytes() == x.nbytes
-        else x.detach().cpu().clone().contiguous()
-        for name, x in tensors.items()
-    }
+    # safetensors refuses tensors that share storage, as slices and expanded ones do: each gets its own.
+    own, storages = {}, set()
+    for name, x in tensors.items():
+        storage = x.untyped_storage()
+        is_alone = x.is_contiguous() and storage.nbytes() == x.nbytes and storage.data_ptr() not in storages
+        storages.add(storage.data_ptr())
+        own[name] = x.detach().cpu() if is_alone else x.detach().cpu().clone(memory_format=torch.contiguous_format)
     return safetensors.torch.save(own)
 
 

@@ -24,6 +24,7 @@ def snapshot(step: int) -> Snapshot:
     shared = torch.arange(6)
     training = {
         "whole": shared,
+        "same": shared.view(2, 3),
         "part": shared[2:4],
         "expanded": torch.zeros(()).expand(2, 2),
         "transposed": torch.arange(6).view(2, 3).T,
