@@ -1,0 +1,99 @@
+"""What a person does: sign in, fill in the form, watch the chart move, see the run succeed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.e2e.browser import chromium, executable
+from tests.e2e.platform import Platform, eventually
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+SMALL = {
+    "name": "from the form",
+    "task.train_puzzles": "40",
+    "task.test_puzzles": "20",
+    "model.width": "16",
+    "training.steps": "300",
+    "training.batch_size": "8",
+    "training.log_every": "1",
+}
+
+
+@pytest.fixture
+def page(platform: Platform) -> Iterator[Page]:
+    """A page that fails the test for a console error or a request to anywhere but this platform."""
+    if executable() is None:
+        if os.environ.get("REQUIRE_BROWSER") == "1":
+            pytest.fail("REQUIRE_BROWSER=1, but no Chromium is installed (Debian: apt install chromium)")
+        pytest.skip("no Chromium is installed (Debian: apt install chromium)")
+    with chromium() as browser:
+        page = browser.new_page(viewport={"width": 1440, "height": 1000})
+        page.set_default_timeout(30_000)
+        complaints: list[str] = []
+        page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on(
+            "request",
+            lambda request: (
+                None
+                if urlsplit(request.url).netloc == urlsplit(platform.url).netloc
+                or request.url.startswith(("data:", "blob:"))
+                else complaints.append(f"external request: {request.url}")
+            ),
+        )
+        yield page
+        assert complaints == []
+
+
+def sign_in(page: Page, platform: Platform) -> None:
+    page.goto(platform.answer("POST", "/login-codes")["url"])
+
+
+def picture(page: Page, chart: str) -> str:
+    """The pixels of a chart's canvas."""
+    return str(page.get_by_test_id(f"chart-{chart}").locator("canvas").first.evaluate("canvas => canvas.toDataURL()"))
+
+
+def test_nothing_is_shown_to_a_stranger(platform: Platform) -> None:
+    for path in ("/", "/runs/r_x", "/assets/index.js", "/docs", "/openapi.json", "/api/v1/runs"):
+        answer = platform.http.get(f"{platform.url}{path}", headers={"Authorization": "", "Accept": "text/html"})
+        assert answer.status_code == 401, path
+    assert "laser open" in platform.http.get(platform.url, headers={"Authorization": "", "Accept": "text/html"}).text
+
+
+def test_from_sign_in_to_a_finished_run(platform: Platform, page: Page) -> None:
+    sign_in(page, platform)
+    page.get_by_test_id("nav-new").first.click()
+    page.get_by_test_id("preset-sudoku-4x4-laser-fused").click()
+    for field, value in SMALL.items():
+        page.get_by_test_id(f"field-{field}").fill(value)
+    page.get_by_test_id("submit").click()
+    page.wait_for_url("**/runs/r_*")
+    run_id = urlsplit(page.url).path.rsplit("/", 1)[-1]
+
+    eventually("a few points", lambda: platform.run(run_id)["step"] >= 10)
+    before = picture(page, "loss")
+    eventually("a moving chart", lambda: picture(page, "loss") != before, 30)
+    expect(page.get_by_test_id("state-badge").first).to_have_text("succeeded", timeout=90_000)
+
+    page.get_by_test_id("tab-subspace").click()
+    expect(page.get_by_test_id("heatmap-rank")).to_be_visible()
+    page.get_by_test_id("tab-memory").click()
+    expect(page.get_by_test_id("memory-headline")).to_contain_text("%")
+    page.get_by_test_id("tab-logs").click()
+    expect(page.get_by_test_id("log")).to_be_visible()
+    page.goto(platform.url)
+    expect(page.get_by_test_id("run-row").filter(has_text="from the form")).to_contain_text("succeeded")
+
+
+def test_the_form_says_what_is_wrong(platform: Platform, page: Page) -> None:
+    sign_in(page, platform)
+    page.goto(f"{platform.url}/new")
+    page.get_by_test_id("field-model.heads").fill("3")
+    page.get_by_test_id("submit").click()
+    expect(page.get_by_test_id("form-problems")).to_contain_text("must divide width")
