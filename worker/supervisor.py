@@ -14,7 +14,7 @@ from pathlib import Path
 import sqlalchemy as sa
 import structlog
 
-from laser_core.events import Event, Log, Progress, Result, Started
+from laser_core.events import CheckpointSaved, Event, Log, Progress, Result, Started
 from store import claims
 from store.claims import Claim
 from store.errors import NotFound, Superseded
@@ -85,7 +85,7 @@ class _Seen:
         match event:
             case Progress(step):
                 self.progress, self.step = event, step
-            case Started(step):
+            case Started(step) | CheckpointSaved(step):
                 self.step = step
             case Result():
                 self.result = event

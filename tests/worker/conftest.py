@@ -24,7 +24,7 @@ from worker.job import Job
 from worker.supervisor import Slot
 
 STANDIN = Path(__file__).parent / "standin.py"
-PATIENCE_S = 90.0  # other tests may run on the same cores
+PATIENCE_S = 150.0  # other tests may run on the same cores
 
 
 @pytest.fixture
@@ -126,7 +126,7 @@ class CeleryWorker:
             try:
                 command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
                 is_ours = f"LASER_HOME={self.home}\0".encode() in (entry / "environ").read_bytes()
-            except (FileNotFoundError, ProcessLookupError):
+            except (FileNotFoundError, ProcessLookupError, PermissionError):
                 continue
             if is_ours and command and all(word in command for word in words):
                 found.append(int(entry.name))
@@ -160,7 +160,7 @@ def start_worker(engine, database_url, settings, broker_url, tmp_path, eventuall
     yield start_worker
     for worker in started:
         worker.kill()
-        eventually(lambda worker=worker: not worker.processes(), "the end of every process of the worker", 15)
+    eventually(lambda: not any(worker.processes() for worker in started), "the end of every process", 15)
 
 
 @pytest.fixture
@@ -184,7 +184,7 @@ def midway(engine, eventually):
             assert run.state not in FINAL, f"{run.state} {run.reason}: too soon to be disturbed"
             return run.checkpoint and run.step < run.steps
 
-        eventually(is_midway, "a checkpoint in the middle of the run")
+        eventually(is_midway, f"a checkpoint in the middle of {run_id}")
 
     return midway
 
@@ -192,7 +192,7 @@ def midway(engine, eventually):
 @pytest.fixture(scope="session")
 def tiny():
     """Changes to a configuration that trains for seconds on one core, with time to be interrupted."""
-    training = {"steps": 300, "batch_size": 8, "warmup_steps": 5, "log_every": 1, "checkpoint_every": 20}
+    training = {"steps": 240, "batch_size": 8, "warmup_steps": 5, "log_every": 1, "checkpoint_every": 20}
     return {
         "task": {"kind": "sudoku", "size": 4, "train_puzzles": 40, "test_puzzles": 20},
         "model": {"width": 16, "heads": 2, "latent_steps": 2, "cycles": 2},

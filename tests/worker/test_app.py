@@ -1,0 +1,91 @@
+"""A whole Celery worker: rings, slots, shutting down, the reconciler beside it."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from store import workers
+from store.runs import get_run
+from store.states import State
+from worker.reconciler import bell
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(400),
+    pytest.mark.parametrize("database_url", ["sqlite"], indirect=True),
+]
+
+
+@pytest.fixture
+def ring(broker_url):
+    return lambda: bell(broker_url).send_task("worker.ring", ignore_result=True)
+
+
+def test_one_ring_trains_everything_queued(start_worker, submit, tiny, ring, finished):
+    worker = start_worker()
+    quick = tiny | {"training": tiny["training"] | {"steps": 3}}
+    runs = [submit(**quick, seed=seed) for seed in range(2)]
+    ring()
+    ended = [finished(run.id) for run in runs]
+    assert [run.state for run in ended] == [State.succeeded] * 2, [run.reason for run in ended]
+    assert "torch" not in (loaded := _libraries(worker.processes("celery"))), loaded
+
+
+def test_a_run_that_nobody_rang_for_is_trained_too(start_worker, submit, tiny, finished):
+    start_worker()
+    run = submit(**tiny | {"training": tiny["training"] | {"steps": 3}})
+    assert finished(run.id).state == State.succeeded
+
+
+def test_a_configuration_that_cannot_be_trained_fails_and_names_its_field(start_worker, submit, finished):
+    start_worker()
+    run = submit(device="cuda")
+    ended = finished(run.id)
+    assert ended.state == State.failed
+    assert ended.reason.startswith("device:")
+
+
+@pytest.mark.parametrize("whom", ["main", "group"])
+def test_shutting_down_hands_the_run_back_with_a_checkpoint(
+    engine, start_worker, submit, tiny, midway, whom, eventually, assert_undisturbed
+):
+    worker = start_worker()
+    run = submit(**tiny)
+    midway(run.id)
+    (os.kill if whom == "main" else os.killpg)(worker.main.pid, signal.SIGTERM)
+    assert worker.main.wait(60) == 0, worker.log.read_text()[-3000:]
+    eventually(lambda: not worker.processes(), "the end of every process", 15)
+    waiting = get_run(engine, run.id)
+    assert (waiting.state, waiting.attempt) == (State.queued, 1)
+    assert waiting.checkpoint_step >= waiting.step > 0
+    start_worker()
+    assert assert_undisturbed(run.id).attempt == 2
+
+
+def test_nothing_is_left_when_the_main_process_is_killed(engine, start_worker, submit, tiny, midway, eventually):
+    worker = start_worker(slots=2)
+    runs = [submit(**tiny, seed=seed) for seed in range(2)]
+    for run in runs:
+        midway(run.id)
+    assert len(worker.processes("worker.trainer")) == 2
+    worker.kill()
+    eventually(lambda: not worker.processes(), "the end of every process", 10)
+
+
+def test_the_reconciler_is_kept_alive(engine, start_worker, eventually):
+    worker = start_worker()
+    (first,) = worker.processes("worker.reconciler")
+    os.kill(first, signal.SIGKILL)
+    (second,) = eventually(lambda: worker.processes("worker.reconciler"))
+    seen = workers.list_workers(engine)[0].seen_at
+    assert second != first
+    eventually(lambda: workers.list_workers(engine)[0].seen_at > seen, "another beat")
+
+
+def _libraries(pids):
+    """Names of the shared libraries that the processes have mapped."""
+    return " ".join(Path(f"/proc/{pid}/maps").read_text() for pid in pids)
