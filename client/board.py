@@ -26,6 +26,7 @@ class Board:
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
+            TextColumn("{task.fields[left]}"),
             TextColumn("{task.fields[note]}"),
             console=console,
             auto_refresh=False,
@@ -61,7 +62,7 @@ class Board:
     def _move_bar(self, run: Json) -> None:
         task = self._tasks.get(run["id"])
         if task is None:
-            task = self._progress.add_task(label(run), start=False, note="")
+            task = self._progress.add_task(label(run), start=False, note="", left="")
             self._tasks[run["id"]] = task
         if run["state"] != "queued" and not self._progress.tasks[task].started:
             self._progress.start_task(task)
@@ -69,7 +70,7 @@ class Board:
             self._progress.stop_task(task)
         colour = STATE_COLOURS.get(run["state"], "default")
         note = f"[{colour}]{run['state']}[/] {_note(run)}"
-        self._progress.update(task, completed=run["step"], total=run["steps"] or None, note=note)
+        self._progress.update(task, completed=run["step"], total=run["steps"] or None, note=note, left=_left(run))
 
 
 def label(run: Json) -> str:
@@ -86,3 +87,10 @@ def _note(run: Json) -> str:
     step_s = value_of(run, "step_time_s")
     parts = [f"loss {loss:.3f}"] if isinstance(loss, int | float) else []
     return ", ".join([*parts, f"{duration(step_s)} a step"] if step_s else parts)
+
+
+def _left(run: Json) -> str:
+    step_s = run["step_time_s"]
+    if run["state"] != "running" or not step_s:
+        return ""
+    return f"{duration((run['steps'] - run['step']) * step_s)} left"

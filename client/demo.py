@@ -156,7 +156,7 @@ def _preset(client: Client) -> Json:
 
 
 def _watch(client: Client, runs: list[Json], keep_going: bool, console: Console, tend: Tend) -> list[Json]:
-    """The runs once all have ended. When one fails, the rest is cancelled unless told to keep going."""
+    """The runs once all have ended. When one doesn't succeed, the rest is cancelled unless told to keep going."""
     ids = [run["id"] for run in runs]
     newest = {run["id"]: run for run in runs}
     seen_s = time.monotonic()
@@ -173,7 +173,7 @@ def _watch(client: Client, runs: list[Json], keep_going: bool, console: Console,
             board.update(runs)
             if all(run["state"] in FINAL_STATES for run in runs):
                 return runs
-            if not keep_going and any(run["state"] == "failed" for run in runs):
+            if not keep_going and any(run["state"] in FINAL_STATES - {"succeeded"} for run in runs):
                 _cancel(client, runs)
                 keep_going = True
             time.sleep(POLL_S)

@@ -75,7 +75,7 @@ class Server:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     home = tmp_path_factory.mktemp("client") / "home"
-    port = str(free_port(21_000))
+    port = str(free_port(20_000 + os.getpid() % 10_000))
     with subprocess.Popen(
         [LASER, "up", "--json", "--workers", "0", "--port", port],
         env={**os.environ, "LASER_HOME": str(home)},
@@ -191,6 +191,28 @@ def test_up_again_says_where_it_runs(server: Server) -> None:
     assert f"already running on {server.home} (process {server.pid})" in elsewhere.stderr
 
 
+def test_a_demo_that_loses_a_run_stops_and_fails(server: Server, tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [LASER, "demo", "--seeds", "2", "--json"],
+        env={**os.environ, "LASER_HOME": str(server.home)},
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as demo:
+        with server.client() as client:
+            while len(runs := client.runs(tag="demo")["items"]) < 4:
+                assert demo.poll() is None
+            client.cancel(runs[0]["id"])
+        output, _ = demo.communicate(timeout=60)
+    assert demo.returncode == 1
+    report = json.loads((tmp_path / "demo-report.json").read_text())
+    assert json.loads(output) == report
+    assert [run["state"] for run in report["runs"]] == ["cancelled"] * 4
+    assert [run["variant"] for run in report["runs"]] == ["none", "laser-fused", "laser-fused", "none"]
+    assert {run["exact_accuracy"] for run in report["runs"]} == {None}
+
+
 def test_a_taken_port_is_named_with_its_holder(server: Server, home_path: Path) -> None:
     port = server.url.rpartition(":")[2]
     done = server.laser("up", "--port", port, LASER_HOME=str(home_path))
@@ -226,7 +248,7 @@ def test_python_client(server: Server, run: dict[str, Any]) -> None:
         assert client.wait(made["id"])["state"] == "cancelled"
         with pytest.raises(TimeoutError):
             client.wait(run["id"], timeout_s=0)
-        assert {r["id"] for r in client.iter_runs(limit=1)} == {made["id"], run["id"]}
+        assert {made["id"], run["id"]} <= {r["id"] for r in client.iter_runs(limit=1)}
         assert client.traces(run["id"]) == []
         assert [event["kind"] for event in client.events(run["id"])] == ["state"]
         with pytest.raises(Refused) as refused:

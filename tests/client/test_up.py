@@ -43,7 +43,7 @@ def started(home: Path, *arguments: str, cwd: Path | None = None) -> Iterator[su
 
 
 def up(home: Path) -> list[str]:
-    return ["up", "--json", "--slots", "1", "--port", str(free_port(22_000))]
+    return ["up", "--json", "--slots", "1", "--port", str(free_port(20_000 + os.getpid() % 10_000))]
 
 
 def announced(process: subprocess.Popen[str]) -> dict[str, Any]:
@@ -133,7 +133,9 @@ def test_demo_writes_its_report_and_its_runs_stay(home_path: Path, tmp_path: Pat
     assert output.rstrip().splitlines()[-1].startswith("demo: 2 of 2 runs succeeded")
     assert not (tmp_path / "demo-report.json.tmp").exists()
 
-    with started(home_path, "up", "--json", "--workers", "0", "--port", str(free_port(22_000))) as process:
+    with started(
+        home_path, "up", "--json", "--workers", "0", "--port", str(free_port(20_000 + os.getpid() % 10_000))
+    ) as process:
         url = announced(process)["url"]
         with Client(url, Home(home_path).token) as client:
             assert {run["id"] for run in client.iter_runs(tag="demo")} == {run["id"] for run in report["runs"]}
