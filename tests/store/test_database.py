@@ -32,8 +32,8 @@ def test_processes_that_start_at_once_migrate_once(engine, database_url):
         metadata.drop_all(connection)
         connection.exec_driver_sql("DROP TABLE alembic_version")
     code = "import sys; from store.database import connect, migrate; migrate(connect(sys.argv[1]))"
-    racing = [subprocess.Popen([sys.executable, "-c", code, database_url]) for _ in range(3)]
-    assert [process.wait(60) for process in racing] == [0, 0, 0]
+    racing = [subprocess.Popen([sys.executable, "-c", code, database_url]) for _ in range(2)]
+    assert [process.wait(60) for process in racing] == [0, 0]
     with database.read(engine) as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
 
