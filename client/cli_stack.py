@@ -18,7 +18,7 @@ from client.home import DEFAULT_URL, Home, InUse, Running
 from client.http import Client
 from client.options import AsJson
 from client.output import notes, out, plainly, print_json
-from client.stack import Options, Stack, running_here, running_stack
+from client.stack import Options, running_here, running_stack
 
 DEFAULT_PORT = int(DEFAULT_URL.rpartition(":")[2])
 
@@ -72,9 +72,14 @@ def up(
     """Start the platform on this machine: broker, API with the web UI, and workers. Ctrl-C stops it."""
     home, console = Home.from_environment(), notes if as_json else out
     try:
-        with running_stack(home, Options(port, workers, slots), plainly(console)) as stack:
+        with (
+            running_stack(home, Options(port, workers, slots), plainly(console)) as stack,
+            contextlib.suppress(KeyboardInterrupt, SystemExit),  # the ordinary way to end
+        ):
             _welcome(stack.url, home, console, as_json, open_it)
-            _serve(stack)
+            while True:
+                stack.tend()
+                time.sleep(0.2)
     except InUse as error:
         _welcome_again(error, home, port, console, as_json, open_it)
 
@@ -97,13 +102,6 @@ def login(as_json: AsJson = False) -> None:
         print_json({"url": url})
     else:
         out.print(url, soft_wrap=True, highlight=False)
-
-
-def _serve(stack: Stack) -> None:
-    with contextlib.suppress(KeyboardInterrupt, SystemExit):  # the ordinary way to end
-        while True:
-            stack.tend()
-            time.sleep(0.2)
 
 
 def _welcome(url: str, home: Home, console: Console, as_json: bool, open_it: bool) -> None:
