@@ -75,8 +75,9 @@ class Life(RuleBasedStateMachine):
         self.runs.setdefault(run.id, Expected())
         return run.id
 
-    @rule(target=attempts)
-    def claim(self):
+    @rule(target=attempts, steps=st.integers(0, 3))
+    def claim(self, steps):
+        """Most attempts train a little at once, so that the next one has steps to repeat."""
         claim = claims.claim_run(self.engine, "w", LEASE_S, settings=self.settings, now=self.now)
         if claim is None:
             assert claims.queued_count(self.engine) == 0
@@ -85,7 +86,10 @@ class Life(RuleBasedStateMachine):
         expected.epoch += 1
         assert (claim.epoch, expected.ending) == (expected.epoch, None)
         assert claim.checkpoint == (f"step-{expected.checkpoint}" if expected.checkpoint else None)
-        return Attempt(claim.run_id, claim.epoch, expected.checkpoint)
+        attempt = Attempt(claim.run_id, claim.epoch, expected.checkpoint)
+        if steps:
+            self.say(attempt, steps, saves=False, repeats=False)
+        return attempt
 
     @rule(attempt=attempts)
     def beat(self, attempt):
@@ -97,6 +101,9 @@ class Life(RuleBasedStateMachine):
 
     @rule(attempt=attempts, steps=st.integers(1, 4), saves=st.booleans(), repeats=st.booleans())
     def train(self, attempt, steps, saves, repeats):
+        self.say(attempt, steps, saves, repeats)
+
+    def say(self, attempt, steps, saves, repeats):
         said = [Metrics(step, {"m": float(step)}) for step in range(attempt.step + 1, attempt.step + steps + 1)]
         last = attempt.step + steps
         if saves:
