@@ -12,8 +12,17 @@ def _preset(name: str, title: str, description: str, config: dict[str, Any]) -> 
     return Preset(name=name, title=title, description=description, config=to_json(parse_run(config)))
 
 
-_SMALL = {"width": 64, "heads": 4, "layers": 2, "latent_steps": 4, "cycles": 2, "positions": "learned"}
-_SMALL_TRAINING = {"steps": 1000, "batch_size": 64, "learning_rate": 2e-3, "warmup_steps": 50, "supervision_steps": 4}
+_SMALL = {"block": "mlp", "width": 32, "heads": 2, "layers": 1, "latent_steps": 3, "cycles": 2, "positions": "none"}
+_SMALL_TRAINING = {
+    "steps": 400,
+    "batch_size": 32,
+    "learning_rate": 5e-3,
+    "warmup_steps": 50,
+    "ema": 0.97,  # a short run: .999 would still remember the beginning at its end
+    "supervision_steps": 4,
+    "evaluate_every": 100,
+    "checkpoint_every": 100,
+}
 _4X4: dict[str, Any] = {
     "kind": "train",
     "task": {"kind": "sudoku", "size": 4},
@@ -25,7 +34,7 @@ PRESETS = (
     _preset(
         "sudoku-4x4-none",
         "Sudoku 4×4, baseline",
-        "Minutes on a CPU. Keeps every activation: the baseline that a LASER run is paired with by its seed.",
+        "A minute on a CPU core. Keeps every activation: the baseline that a LASER run is paired with by its seed.",
         _4X4 | {"tags": ["4x4"], "store": {"kind": "none"}},
     ),
     _preset(
