@@ -78,18 +78,34 @@ class Life(RuleBasedStateMachine):
     @rule(target=attempts, steps=st.integers(0, 3))
     def claim(self, steps):
         """Most attempts train a little at once, so that the next one has steps to repeat."""
+        attempt = self.take()
+        if attempt is None:
+            return multiple()
+        if steps:
+            self.say(attempt, steps, saves=False, repeats=False)
+        return attempt
+
+    @rule(target=attempts, attempt=attempts, steps=st.integers(1, 3))
+    def return_from_the_dead(self, attempt, steps):
+        """A worker is cut off beyond its lease, another takes over, and then the first one speaks again."""
+        self.pass_time(LEASE_S + 1)
+        successor = self.take()
+        self.say(attempt, steps, saves=True, repeats=False)
+        if successor is None:
+            return multiple()
+        self.say(successor, steps, saves=False, repeats=True)
+        return successor
+
+    def take(self):
         claim = claims.claim_run(self.engine, "w", LEASE_S, settings=self.settings, now=self.now)
         if claim is None:
             assert claims.queued_count(self.engine) == 0
-            return multiple()
+            return None
         expected = self.runs[claim.run_id]
         expected.epoch += 1
         assert (claim.epoch, expected.ending) == (expected.epoch, None)
         assert claim.checkpoint == (f"step-{expected.checkpoint}" if expected.checkpoint else None)
-        attempt = Attempt(claim.run_id, claim.epoch, expected.checkpoint)
-        if steps:
-            self.say(attempt, steps, saves=False, repeats=False)
-        return attempt
+        return Attempt(claim.run_id, claim.epoch, expected.checkpoint)
 
     @rule(attempt=attempts)
     def beat(self, attempt):
@@ -148,6 +164,9 @@ class Life(RuleBasedStateMachine):
 
     @rule(passed=st.sampled_from([1.0, LEASE_S + 1, 700.0]))
     def expire(self, passed):
+        self.pass_time(passed)
+
+    def pass_time(self, passed):
         self.now += passed
         lost = claims.expire_leases(self.engine, 3, now=self.now)
         assert claims.expire_leases(self.engine, 3, now=self.now) == []
@@ -200,6 +219,6 @@ class _Fenced:
 def test_a_random_life_keeps_every_promise(sqlite_template):
     Life.template = sqlite_template
     few = hypothesis_settings(
-        max_examples=10, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+        max_examples=20, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
     )
     run_state_machine_as_test(Life, settings=few)
