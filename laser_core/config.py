@@ -142,7 +142,9 @@ class LaserStore(Checked):
     )
     rank: int = option(0, "Rank of every site, at most its width; 0 chooses the least that reaches the energy.", ge=0)
     adapt: bool = option(True, "Let the rank grow and shrink, and reset the basis, as fidelity asks.")
-    update_every: int = option(10, "Training steps between two updates of the basis.", ge=1, le=100_000)
+    update_every: int = option(
+        10, "Most training steps between two updates of the basis; fewer after fidelity was missed.", ge=1, le=100_000
+    )
     patience: int = option(3, "Updates in a row below the threshold before the basis is reset (p).", ge=1, le=1000)
 
 
@@ -159,7 +161,9 @@ class LaserFusedStore(Checked):
     )
     rank: int = option(0, "Rank of every site, at most its width; 0 chooses the least that reaches the energy.", ge=0)
     adapt: bool = option(True, "Let the rank grow and shrink, and reset the basis, as fidelity asks.")
-    update_every: int = option(10, "Training steps between two updates of the basis.", ge=1, le=100_000)
+    update_every: int = option(
+        10, "Most training steps between two updates of the basis; fewer after fidelity was missed.", ge=1, le=100_000
+    )
     patience: int = option(3, "Updates in a row below the threshold before the basis is reset (p).", ge=1, le=1000)
 
 

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 Event = Literal["init", "update", "grow", "shrink", "reset", "fallback"]
 
 OVERSAMPLING = 8  # probe directions beyond the rank: they learn the directions that growth will need
-GROWTH_MARGIN = 0.1  # a rank grows until it holds ε plus this share of 1 - ε,
-SHRINK_MARGIN = 0.2  # and shrinks only while it would still hold ε plus this share, so that it doesn't swing
+GROWTH_MARGIN = 0.2  # a rank grows until it holds ε plus this share of 1 - ε,
+SHRINK_MARGIN = 0.4  # and shrinks only where it held, and will hold, ε plus this share, so that it doesn't swing
 
 
 # --- mathematics -------------------------------------------------------------------------------------------------------
@@ -104,6 +104,7 @@ class SubspaceTracker:
         self.basis: Tensor | None = None
         self.updates = 0
         self._misses = 0
+        self._interval, self._next_step = 1, 0
         self._probe: Tensor | None = None
         self._collects: Literal["nothing", "gram", "sketch"] = "nothing"
         self._rows, self._itemsize = 0, 0
@@ -118,11 +119,12 @@ class SubspaceTracker:
         """Training step ``step``, counted from 1, begins."""
         self._rows = 0
         self._collects = "nothing"
-        due = step % self.policy.update_every == 0
+        if step < self._next_step:
+            return
         may_return = self.policy.adapt and self.policy.energy < 1
-        if self.updates == 0 or self._misses >= self.policy.patience or (due and self.basis is None and may_return):
+        if self.updates == 0 or self._misses >= self.policy.patience or (self.basis is None and may_return):
             self._collects = "gram"
-        elif due and self.basis is not None:
+        elif self.basis is not None:
             self._collects = "sketch"
 
     def observe(self, x_ND: Tensor) -> None:
@@ -159,6 +161,7 @@ class SubspaceTracker:
             fidelity = float(self._held) / total if total else 1.0
             event = self._choose_from_sketch(energies, total, fidelity)
         self._adopt(directions)
+        self._schedule(step)
         self._collected = torch.zeros(())
         shares = (energies[: self.rank] / total).tolist() if total else []
         moved = drift(before, self.basis) if before is not None and self.basis is not None else 0.0
@@ -174,7 +177,17 @@ class SubspaceTracker:
             return rows * self.width * itemsize
         return (rows + self.width) * self.rank * itemsize
 
-    # --- choosing the rank
+    # --- choosing the interval and the rank
+
+    def _schedule(self, step: int) -> None:
+        """The next update: soon after a miss, then after intervals that double while fidelity holds.
+
+        Early in training subspaces turn within a few steps (fidelity .3 after ten); later they hardly move.
+        """
+        settled = self.basis is None or not self.policy.adapt
+        longest = self.policy.update_every
+        self._interval = longest if settled else 1 if self._misses else min(2 * self._interval, longest)
+        self._next_step = step + self._interval
 
     def _target(self, margin: float) -> float:
         return self.policy.energy + margin * (1 - self.policy.energy)
@@ -187,8 +200,8 @@ class SubspaceTracker:
         elif self.policy.energy >= 1:
             rank = self.width
         else:
-            returning = was_full and not first
-            rank = least_rank(energies, total, self._target(SHRINK_MARGIN) if returning else self.policy.energy)
+            margin = 0.0 if first else SHRINK_MARGIN if was_full else GROWTH_MARGIN
+            rank = least_rank(energies, total, self._target(margin))
         self.rank = max(1, min(rank, self.width))
         if self._beyond_break_even():
             return "fallback"
@@ -206,7 +219,7 @@ class SubspaceTracker:
             return "fallback" if self._beyond_break_even() else "grow"
         self._misses = 0
         rank = max(1, least_rank(energies, total, self._target(SHRINK_MARGIN)))
-        if rank <= self.rank - max(1, self.rank // 8):
+        if fidelity >= self._target(SHRINK_MARGIN) and rank <= self.rank - max(1, self.rank // 8):
             self.rank = rank
             return "shrink"
         return "update"
@@ -215,7 +228,7 @@ class SubspaceTracker:
         """Where codes and basis take no less than the activations themselves, these are kept, exactly."""
         if self.rank * (self._rows + self.width) < self.width * self._rows:
             return False
-        self.rank = self.width
+        self.rank, self._misses = self.width, 0
         return True
 
     def _adopt(self, directions: Tensor) -> None:
@@ -235,17 +248,14 @@ class SubspaceTracker:
 
     def state_dict(self) -> dict[str, Any]:
         """Tensors and JSON values; call between training steps."""
-        state: dict[str, Any] = {
-            "width": self.width,
-            "rank": self.rank,
-            "updates": self.updates,
-            "misses": self._misses,
-        }
+        state: dict[str, Any] = {"width": self.width, "rank": self.rank, "updates": self.updates}
+        state |= {"misses": self._misses, "interval": self._interval, "next_step": self._next_step}
         return state if self._probe is None else state | {"probe": self._probe}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes up where ``state_dict`` left off, to the bit."""
-        self.width, self.rank, self.updates, self._misses = (state[n] for n in ("width", "rank", "updates", "misses"))
+        self.width, self.rank, self.updates = state["width"], state["rank"], state["updates"]
+        self._misses, self._interval, self._next_step = state["misses"], state["interval"], state["next_step"]
         self.basis = self._probe = None
         if "probe" in state:
             self._point(state["probe"])

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
+from laser_core.events import Trace
 from laser_core.stores.base import ActivationStore
 from laser_core.stores.tracked import Code, TrackedStore
 from laser_core.tracker import Policy
@@ -39,7 +40,7 @@ class LaserFused(TrackedStore):
         super().begin_forward()
         self._projections.clear()
 
-    def end_step(self) -> list[Any]:
+    def end_step(self) -> list[Trace]:
         self._projections.clear()
         return super().end_step()
 

@@ -203,10 +203,15 @@ def test_full_rank_is_kept_without_looking_again():
     assert not tracker.observing
 
 
-def test_updates_come_when_due():
-    tracker = SubspaceTracker("s", WIDTH, Policy(update_every=4))
-    steps = [step for step in range(1, 14) if update(tracker, step, stream(orthonormal(3), step))]
-    assert steps == [1, 4, 8, 12]
+def test_updates_come_at_doubling_intervals_and_at_once_after_a_miss():
+    tracker = SubspaceTracker("s", WIDTH, Policy(energy=0.9, update_every=6))
+    jump = stream(orthonormal(3, seed=8), 0)
+    steps = [
+        step for step in range(1, 35) if update(tracker, step, jump if step >= 20 else stream(orthonormal(3), step))
+    ]
+    assert steps == [1, 3, 7, 13, 19, 25, 26, 28, 32]
+    fixed = SubspaceTracker("s", WIDTH, Policy(rank=3, adapt=False, update_every=4))
+    assert [step for step in range(1, 14) if update(fixed, step, stream(orthonormal(3), step))] == [1, 5, 9, 13]
 
 
 def test_state_resumes_to_the_bit():
