@@ -8,6 +8,6 @@ const backend = process.env.LASER_URL ?? "http://127.0.0.1:8420";
 export default defineConfig({
   plugins: [react()],
   resolve: { alias: { "~": fileURLToPath(new URL("./src", import.meta.url)) } },
-  build: { target: "es2024", sourcemap: false, reportCompressedSize: false },
+  build: { target: "es2024", cssTarget: ["chrome123", "firefox120", "safari17.5"], sourcemap: false, reportCompressedSize: false },
   server: { proxy: { "/api": backend, "/login": backend } },
 });

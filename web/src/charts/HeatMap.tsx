@@ -1,6 +1,6 @@
 import { useComputedColorScheme } from "@mantine/core";
 import { useElementSize } from "@mantine/hooks";
-import { useEffect, useMemo, useRef, useState, type KeyboardEvent, type PointerEvent } from "react";
+import { useLayoutEffect, useMemo, useRef, useState, type KeyboardEvent, type PointerEvent } from "react";
 import type { SiteTrace } from "~/api/model";
 import { draw, heightOf, layoutOf, ROW, stepAt, updateAt, xOf, type Mark, type Measure } from "~/charts/heat";
 import { bytes, count, percent, value } from "~/ui/format";
@@ -27,7 +27,7 @@ export function HeatMap({ sites, measure, marks, lastStep, selected, select }: P
   const scheme = useComputedColorScheme("light");
   const [cell, setCell] = useState<Cell | null>(null);
   const layout = useMemo(() => layoutOf(sites, width, lastStep), [sites, width, lastStep]);
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (canvas.current && width > 0) draw(canvas.current, { sites, layout, measure, marks, selected });
   }, [sites, layout, measure, marks, selected, scheme, width]);
 

@@ -1,6 +1,6 @@
 import { useComputedColorScheme } from "@mantine/core";
 import { useElementSize } from "@mantine/hooks";
-import { useEffect, useMemo, useRef } from "react";
+import { useEffect, useLayoutEffect, useMemo, useRef } from "react";
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
 import { value as formatValue } from "~/ui/format";
@@ -15,6 +15,8 @@ interface Props {
   height?: number;
   isLog?: boolean;
   format?: (value: number) => string;
+  /** Ticks at round numbers of KiB, MiB … */
+  isBytes?: boolean;
   range?: readonly [number, number] | undefined;
   /** Charts of one group share the cursor. */
   group?: string;
@@ -22,7 +24,7 @@ interface Props {
 }
 
 /** Curves over training steps: drag to zoom, double-click to see all again. Drawn only while in sight. */
-export function LineChart({ lines, label, height = 220, isLog = false, format = formatValue, range, group, testId }: Props) {
+export function LineChart({ lines, label, height = 220, isLog = false, format = formatValue, isBytes = false, range, group, testId }: Props) {
   const { ref: seenRef, isInView } = useInView<HTMLDivElement>();
   const { ref: measure, width } = useElementSize<HTMLDivElement>();
   const home = useRef<HTMLDivElement>(null);
@@ -42,7 +44,7 @@ export function LineChart({ lines, label, height = 220, isLog = false, format = 
     const place = home.current;
     if (!place || !isInView || width === 0) return undefined;
     const fixed = from === undefined || to === undefined ? undefined : ([from, to] as const);
-    const options = chartOptions({ lines, width, height, isLog, format, range: fixed, group, place, tip: () => tip.current });
+    const options = chartOptions({ lines, width, height, isLog, isBytes, format, range: fixed, group, place, tip: () => tip.current });
     const made = new uPlot(options, latest.current, place);
     plot.current = made;
     return () => {
@@ -53,7 +55,7 @@ export function LineChart({ lines, label, height = 220, isLog = false, format = 
     // eslint-disable-next-line react-hooks/exhaustive-deps
   }, [look, isInView, width === 0, height, from, to]);
 
-  useEffect(() => {
+  useLayoutEffect(() => {
     plot.current?.setSize({ width, height });
   }, [width, height]);
   useEffect(() => {
@@ -78,6 +80,6 @@ function isZoomedIn(plot: uPlot): boolean {
   const steps = plot.data[0];
   const { min, max } = plot.scales.x ?? {};
   const [first, last] = [steps[0], steps[steps.length - 1]];
-  if (first === undefined || last === undefined || min === undefined || max === undefined) return false;
+  if (first === undefined || last === undefined || typeof min !== "number" || typeof max !== "number") return false;
   return min > first || max < last;
 }

@@ -108,10 +108,11 @@ function drawRow(context: CanvasRenderingContext2D, site: SiteTrace, row: number
   for (let i = 0; i < site.steps.length; i += 1) {
     const value = valueOf(site, i, measure);
     if (value === null) continue;
-    const from = xOf(layout, site.steps[i] ?? 0);
-    const to = xOf(layout, site.steps[i + 1] ?? layout.last);
+    // On whole pixels: half covered ones would show as seams.
+    const from = Math.round(xOf(layout, site.steps[i] ?? 0));
+    const to = Math.round(xOf(layout, site.steps[i + 1] ?? layout.last));
     context.fillStyle = color(value);
-    context.fillRect(from, row * ROW + 1, Math.max(1, to - from + 0.5), ROW - 2);
+    context.fillRect(from, row * ROW + 1, Math.max(1, to - from), ROW - 2);
   }
 }
 

@@ -1,13 +1,14 @@
 /** How every line chart looks and answers the pointer. */
 import uPlot from "uplot";
 import type { Line } from "~/charts/lines";
-import { count } from "~/ui/format";
+import { count, value } from "~/ui/format";
 
 interface Look {
   lines: readonly Line[];
   width: number;
   height: number;
   isLog: boolean;
+  isBytes: boolean;
   format: (value: number) => string;
   range: readonly [number, number] | undefined;
   group: string | undefined;
@@ -16,15 +17,15 @@ interface Look {
 }
 
 export function chartOptions(look: Look): uPlot.Options {
-  const { lines, width, height, isLog, format, range, group, place } = look;
+  const { lines, width, height, isLog, isBytes, format, range, group, place } = look;
   const ink = (color: string) => resolveColor(place, color);
   const axis = { stroke: ink("var(--text-faint)"), font: "11px system-ui, sans-serif", ticks: { show: false } };
   const grid = { stroke: ink("var(--line)"), width: 1 };
-  const y: uPlot.Scale = isLog ? { distr: 3 } : range ? { range: [range[0], range[1]] } : { range: padded };
+  const y: uPlot.Scale = isLog ? { distr: 3 } : range ? { range: [range[0], range[1]] } : { range: isBytes ? fromZero : padded };
   return {
     width,
     height,
-    padding: [10, 10, 0, 0],
+    padding: [10, 20, 0, 0],
     legend: { show: false },
     scales: { x: { time: false }, y },
     cursor: {
@@ -35,12 +36,15 @@ export function chartOptions(look: Look): uPlot.Options {
     },
     axes: [
       { ...axis, grid: { show: false }, values: (_, ticks) => ticks.map((tick) => short(tick)), size: 26, gap: 6, space: 60 },
-      { ...axis, grid, values: (_, ticks) => ticks.map((tick) => (tick === null ? "" : format(tick))), size: axisWidth, gap: 6, space: 34 },
+      { ...axis, grid, values: (_, ticks) => ticks.map((tick) => (tick === null ? "" : format === value ? plain(tick) : format(tick))), size: axisWidth, gap: 6, space: 34, ...(isBytes && !isLog ? { incrs: BINARY } : {}) },
     ],
     series: [{}, ...lines.map((line) => seriesOf(line, ink))],
     hooks: { setCursor: [(plot) => showTip(plot, look)] },
   };
 }
+
+// 1, 2 and 5 … times powers of two, so that axes read 10 MiB and not 9.54 MiB.
+const BINARY = [0, 10, 20, 30, 40].flatMap((power) => [1, 2, 5, 10, 20, 50, 100, 200, 500].map((step) => step * 2 ** power));
 
 function seriesOf(line: Line, ink: (color: string) => string): uPlot.Series {
   const isSparse = line.steps.length < 12;
@@ -61,6 +65,15 @@ function padded(_: uPlot, min: number | null, max: number | null): uPlot.Range.M
   if (min === max) return min === 0 ? [-0.5, 1] : [min - Math.abs(min) * 0.2, max + Math.abs(max) * 0.2];
   const air = (max - min) * 0.06;
   return [min >= 0 && min < (max - min) * 0.25 ? 0 : min - air, max + air];
+}
+
+function fromZero(_: uPlot, __: number | null, max: number | null): uPlot.Range.MinMax {
+  return [0, max ? max * 1.06 : 1];
+}
+
+/** Ticks are round: no need for the digits that measured values show. */
+function plain(tick: number): string {
+  return tick !== 0 && Math.abs(tick) < 1e-3 ? String(Number(tick.toPrecision(3)).toExponential()) : String(Number(tick.toPrecision(6)));
 }
 
 function axisWidth(_: uPlot, values: string[] | null): number {

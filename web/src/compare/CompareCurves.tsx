@@ -78,6 +78,7 @@ function OneChart({ chart, members, metrics, isLog }: ChartProps) {
         label={`${chart.title} of ${lines.length} runs`}
         isLog={isLog && !chart.range}
         format={chart.format}
+        isBytes={chart.format === bytes}
         range={chart.range}
         group="compare"
         testId={`chart-compare-${chart.key}`}

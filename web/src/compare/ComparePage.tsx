@@ -1,7 +1,7 @@
 import { Button, Skeleton } from "@mantine/core";
-import { useQueries, useQuery } from "@tanstack/react-query";
+import { useQuery } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
-import { compareQuery, runQuery, someRunsQuery } from "~/api/queries";
+import { compareQuery, someRunsQuery } from "~/api/queries";
 import { CompareCurves } from "~/compare/CompareCurves";
 import { ConfigDifference } from "~/compare/ConfigDifference";
 import { GroupCards } from "~/compare/GroupCards";
@@ -13,7 +13,7 @@ import { Icon } from "~/ui/icons";
 import { PageHead } from "~/ui/PageHead";
 import classes from "./Compare.module.css";
 
-const MOST_RUNS = 60;
+const MOST_RUNS = 200; // that the server compares at once
 
 /** Runs by address (`?run=…&run=…`), or all runs of some tags (`?tag=demo`). */
 export function ComparePage() {
@@ -44,10 +44,10 @@ function Choose() {
 
 function Comparing({ ids, tag }: { ids: readonly string[]; tag: readonly string[] | undefined }) {
   const comparison = useQuery({ ...compareQuery(ids), refetchInterval: 10_000 });
-  const runs = useQueries({ queries: ids.map((id) => runQuery(id)) }).flatMap((result) => (result.data ? [result.data] : []));
   if (comparison.isError) return <Failure error={comparison.error} retry={() => void comparison.refetch()} />;
   if (!comparison.data) return <Skeleton height={420} radius="lg" />;
   const { groups, pairings, summary } = comparison.data;
+  const ordered = groups.flatMap((group) => group.members.map((member) => member.run_id));
   return (
     <>
       <PageHead
@@ -69,7 +69,7 @@ function Comparing({ ids, tag }: { ids: readonly string[]; tag: readonly string[
           <Pairs key={pairing.variant} pairing={pairing} groups={groups} />
         ))}
         <CompareCurves groups={groups} />
-        {runs.length === ids.length && <ConfigDifference runs={runs} />}
+        <ConfigDifference ids={ordered} />
       </div>
     </>
   );

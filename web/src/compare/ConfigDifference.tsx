@@ -1,5 +1,7 @@
+import { useQueries } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
 import type { Run } from "~/api/model";
+import { runQuery } from "~/api/queries";
 import { flatten } from "~/form/json";
 import { Panel } from "~/ui/Panel";
 import classes from "./Compare.module.css";
@@ -8,7 +10,12 @@ import classes from "./Compare.module.css";
 const WORDS = new Set(["name", "tags"]);
 
 /** Only the settings in which the runs are not all alike. */
-export function ConfigDifference({ runs }: { runs: readonly Run[] }) {
+export function ConfigDifference({ ids }: { ids: readonly string[] }) {
+  const runs = useQueries({ queries: ids.map((id) => runQuery(id)) }).flatMap((result) => (result.data ? [result.data] : []));
+  return runs.length === ids.length ? <Difference runs={runs} /> : null;
+}
+
+function Difference({ runs }: { runs: readonly Run[] }) {
   const flat = runs.map((run) => flatten(run.config));
   const names = [...new Set(flat.flatMap((config) => [...config.keys()]))];
   const differing = names.filter((name) => !WORDS.has(name) && new Set(flat.map((config) => config.get(name))).size > 1);

@@ -18,7 +18,12 @@ export function Pairs({ pairing, groups }: { pairing: Pairing; groups: readonly 
           <Variant store={pairing.variant} /> <span className="faint">against</span> <Variant store={pairing.baseline} />
         </span>
       }
-      aside={<span className="faint num">{pairing.pairs.length} {pairing.pairs.length === 1 ? "pair" : "pairs"} of equal seed</span>}
+      aside={
+        <span className="faint num">
+          {pairing.pairs.length} {pairing.pairs.length === 1 ? "pair" : "pairs"} of equal seed
+          {pairing.p_value !== null && ` · sign-flip p = ${pairing.p_value.toPrecision(2)}`}
+        </span>
+      }
     >
       {pairing.pairs.length === 0 ? (
         <p className={classes.noPairs}>No two finished runs share a seed yet.</p>

@@ -26,7 +26,7 @@ export function Preview({ dataset }: { dataset: Dataset }) {
             <PuzzleGrid size={dataset.size} question={row.question} answer={row.answer} isSolved={isSolved} />
             <figcaption className="truncate" title={row.source}>
               {row.source || `Puzzle ${i + 1}`}
-              {row.rating !== null && <span className="faint num"> · rating {row.rating}</span>}
+              {row.rating !== null && <span className={`${classes.rating} num`}>rating {row.rating}</span>}
             </figcaption>
           </figure>
         ))}

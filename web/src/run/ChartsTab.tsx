@@ -79,6 +79,7 @@ function PlannedChart({ plan, series, options }: { plan: ChartPlan; series: read
         label={`${plan.title} over training steps`}
         isLog={isLog}
         format={plan.format}
+        isBytes={plan.isBytes ?? false}
         range={plan.range}
         group="run"
         testId={`chart-${plan.id}`}

@@ -3,21 +3,21 @@ import { useInfiniteQuery } from "@tanstack/react-query";
 import type { Run, RunEvent } from "~/api/model";
 import { eventsQuery } from "~/api/queries";
 import { Empty, Failure } from "~/ui/Empty";
-import { bytes, clock, count, moment, percent } from "~/ui/format";
+import { bytes, clock, count, moment, percent, value } from "~/ui/format";
 import { Icon, type IconName } from "~/ui/icons";
 import { Panel } from "~/ui/Panel";
 import classes from "./EventsTab.module.css";
 
-const icons: Record<string, IconName> = { state: "arrowDown", started: "zap", checkpoint: "file", memory: "data", result: "check", log: "runs" };
+const icons: Record<string, IconName> = { state: "arrowDown", started: "zap", checkpoint: "file", memory: "data", result: "check" };
 
-// Rung for every batch of points: their curves say it better.
-const DOORBELLS = new Set(["metrics", "traces"]);
+// Rung for every batch of points, which the curves show; lines are in Logs.
+const SHOWN_ELSEWHERE = new Set(["metrics", "traces", "log"]);
 
 export default function EventsTab({ run }: { run: Run }) {
   const events = useInfiniteQuery(eventsQuery(run.id));
   if (events.isPending) return <Skeleton height={260} radius="lg" />;
   if (events.isError) return <Failure error={events.error} retry={() => void events.refetch()} />;
-  const shown = events.data.pages.flatMap((page) => page.items).filter((event) => !DOORBELLS.has(event.kind));
+  const shown = events.data.pages.flatMap((page) => page.items).filter((event) => !SHOWN_ELSEWHERE.has(event.kind));
   if (!shown.length) return <Empty icon="info" title="Nothing has happened yet" compact />;
   return (
     <Panel flush>
@@ -59,9 +59,14 @@ function describe({ kind, data }: RunEvent): string {
       return `step ${count(number("step"))}, ${bytes(number("size_bytes"))}`;
     case "memory":
       return `${bytes(number("saved_bytes"))} held, eager ${bytes(number("eager_bytes"))} (${percent(number("saved_bytes") / number("eager_bytes"))})`;
-    case "log":
-      return word("message");
+    case "result":
+      return resultWords(data.values);
     default:
-      return JSON.stringify(data.values ?? data);
+      return JSON.stringify(data);
   }
+}
+
+function resultWords(values: unknown): string {
+  const entries = typeof values === "object" && values !== null ? Object.entries(values) : [];
+  return entries.map(([name, held]) => `${name} ${typeof held === "number" ? value(held) : "–"}`).join(" · ");
 }

@@ -25,7 +25,7 @@ export default function FilesTab({ run }: { run: Run }) {
   return (
     <div style={{ display: "grid", gap: 14 }}>
       {[...folders].map(([folder, items]) => (
-        <Panel key={folder} flush title={<span className="mono">{folder}</span>} aside={<span className="faint num">step {count(items[0]?.step)}</span>}>
+        <Panel key={folder} flush title={<b className="mono">{folder}</b>} aside={<span className="faint num">step {count(items[0]?.step)}</span>}>
           <ul className={classes.list}>
             {items.map((file) => (
               <FileRow key={file.id} file={file} />
@@ -41,9 +41,13 @@ function FileRow({ file }: { file: Artifact }) {
   return (
     <li data-testid="file">
       <Icon name="file" />
-      <a href={`${API}/artifacts/${file.id}`} download className="plain-link">
-        {file.name}
-      </a>
+      {file.size_bytes === null ? (
+        <span className="muted">{file.name}</span>
+      ) : (
+        <a href={`${API}/artifacts/${file.id}`} download className="plain-link">
+          {file.name}
+        </a>
+      )}
       <span className={`${classes.hash} mono faint`} title={`sha256 ${file.sha256}`}>
         {file.sha256.slice(0, 16)}
         <Copy text={file.sha256} label="Copy the sha256" />

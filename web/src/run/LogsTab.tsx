@@ -1,6 +1,6 @@
 import { Button, Skeleton, Switch, TextInput } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
-import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "react";
+import { useEffect, useMemo, useRef, useState } from "react";
 import type { LogLine, Run } from "~/api/model";
 import { isLive, logsQuery } from "~/api/queries";
 import { Empty, Failure } from "~/ui/Empty";
@@ -11,6 +11,7 @@ import classes from "./LogsTab.module.css";
 
 const LINE = 21;
 const SPARE = 20;
+const MOST_IN_SIGHT = 33; // 680 pixels of them
 
 export default function LogsTab({ run }: { run: Run }) {
   const logs = useQuery(logsQuery(run.id));
@@ -73,15 +74,11 @@ interface WindowProps {
 function Window({ lines, needle, isFollowing, setFollowing }: WindowProps) {
   const box = useRef<HTMLDivElement>(null);
   const [top, setTop] = useState(0);
-  const [height, setHeight] = useState(480);
-  useLayoutEffect(() => {
-    if (box.current) setHeight(box.current.clientHeight);
-  }, []);
   useEffect(() => {
     if (isFollowing && box.current) box.current.scrollTop = box.current.scrollHeight;
   }, [isFollowing, lines]);
   const first = Math.max(0, Math.floor(top / LINE) - SPARE);
-  const shown = lines.slice(first, first + Math.ceil(height / LINE) + 2 * SPARE);
+  const shown = lines.slice(first, first + MOST_IN_SIGHT + 2 * SPARE);
   const onScroll = () => {
     if (!box.current) return;
     const { scrollTop, scrollHeight, clientHeight } = box.current;

@@ -78,8 +78,9 @@ export function RunActions({ run }: { run: Run }) {
 /** The newest checkpoint's files and the metrics. */
 function Download({ run }: { run: Run }) {
   const { data } = useQuery(artifactsQuery(run.id));
-  const newest = data?.items.reduce<number>((step, file) => Math.max(step, file.step), -1) ?? -1;
-  const files = data?.items.filter((file) => file.step === newest) ?? [];
+  const kept = data?.items.filter((file) => file.size_bytes !== null) ?? [];
+  const newest = kept.reduce<number>((step, file) => Math.max(step, file.step), -1);
+  const files = kept.filter((file) => file.step === newest);
   return (
     <Menu position="bottom-end">
       <Menu.Target>

@@ -20,7 +20,7 @@ export default function SubspaceTab({ run }: { run: Run }) {
   const marks = useMemo(() => new Set(MARKS.map(({ mark }) => mark).filter((mark) => !hidden.has(mark))), [hidden]);
   if (traces.isPending) return <Skeleton height={300} radius="lg" />;
   if (traces.isError) return <Failure error={traces.error} retry={() => void traces.refetch()} />;
-  const sites = traces.data.sites.filter((site) => site.steps.length > 0);
+  const sites = traces.data.sites.filter((site) => site.steps.length > 0).sort((a, b) => inOrder(a.site, b.site));
   if (!sites.length) return <NoTrace run={run} />;
   return (
     <div className={classes.page}>
@@ -61,6 +61,15 @@ export default function SubspaceTab({ run }: { run: Run }) {
       </div>
     </div>
   );
+}
+
+// As a block computes them, which the alphabet doesn't know.
+const PARTS = ["qkv", "o", "gate_up", "down", "h", "h1", "h2"];
+
+function inOrder(a: string, b: string): number {
+  const place = (site: string) => PARTS.indexOf(site.split(".").at(-1) ?? "");
+  const layer = (site: string) => site.split(".").slice(0, -1).join(".");
+  return layer(a).localeCompare(layer(b), undefined, { numeric: true }) || place(a) - place(b) || a.localeCompare(b);
 }
 
 function Summary({ sites }: { sites: readonly SiteTrace[] }) {

@@ -8,6 +8,7 @@ export interface ChartPlan {
   keys: readonly { key: string; label: string; color: string; isDashed?: boolean }[];
   format: (value: number) => string;
   range?: readonly [number, number];
+  isBytes?: boolean;
   /** Never smoothed: the steps themselves matter. */
   isExact?: boolean;
 }
@@ -35,9 +36,9 @@ export const plans: readonly ChartPlan[] = [
     format: share,
     range: [0, 1.02],
     keys: [
+      { key: "test.exact_accuracy", label: "exact, unseen", color: amber },
       { key: "train.exact_accuracy", label: "exact, training", color: accent },
       { key: "train.cell_accuracy", label: "cells, training", color: teal },
-      { key: "test.exact_accuracy", label: "exact, unseen", color: amber },
       { key: "test.cell_accuracy", label: "cells, unseen", color: gray },
     ],
   },
@@ -45,6 +46,7 @@ export const plans: readonly ChartPlan[] = [
     id: "memory",
     title: "Saved activations",
     format: bytes,
+    isBytes: true,
     isExact: true,
     keys: [
       { key: "memory.saved_bytes", label: "held", color: accent },

@@ -46,9 +46,6 @@ export function RunsPage() {
       <ConnectionBanner connection={connection} />
       <PageHead title="Runs" sub={runs.data ? `${count(total)} ${total === 1 ? "run" : "runs"}${isFiltered ? " match" : ""}` : " "}>
         <LiveDot connection={connection} />
-        <Button leftSection={<Icon name="plus" />} renderRoot={(props) => <Link to="/new" {...props} />}>
-          New run
-        </Button>
       </PageHead>
       {(items.length > 0 || isFiltered) && <Filters search={search} setSearch={setSearch} />}
       {runs.isPending && <Loading />}

@@ -27,7 +27,7 @@ const columns: { title: string; sort?: string; numeric?: boolean; hint?: string 
   { title: "Progress" },
   { title: "Store" },
   { title: "Seed", numeric: true },
-  { title: "Exact accuracy", sort: "metric.test.exact_accuracy", numeric: true, hint: "Unseen puzzles solved without a mistake" },
+  { title: "Exact", sort: "metric.test.exact_accuracy", numeric: true, hint: "Unseen puzzles solved without a mistake" },
   { title: "Memory", sort: "metric.memory.saved_bytes", numeric: true, hint: "Activation bytes held for backward, beside eager training" },
   { title: "Step time", sort: "metric.time.step_s", numeric: true, hint: "Median over the recent training steps" },
   { title: "Created", sort: "created", numeric: true },
@@ -119,7 +119,7 @@ function Row({ run, isSelected, toggle }: { run: RunSummary; isSelected: boolean
         <Accuracy run={run} />
       </Num>
       <Num>{saved === null ? <span className="faint">–</span> : <Saved fraction={saved} />}</Num>
-      <Num>{run.kind === "eval" ? <span className="faint">–</span> : seconds(stepTime(run))}</Num>
+      <Num>{run.kind === "eval" || stepTime(run) === null ? <span className="faint">–</span> : seconds(stepTime(run))}</Num>
       <Num>
         <span className="muted">
           <Ago time={run.created_at} />

@@ -15,7 +15,7 @@ export function Panel({ title, aside, children, flush = false, testId }: Props) 
     <section className={classes.panel} data-testid={testId}>
       {(title || aside) && (
         <header className={classes.head}>
-          <h2 className={classes.title}>{title}</h2>
+          {typeof title === "string" ? <h2 className={classes.title}>{title}</h2> : <div className={classes.title}>{title}</div>}
           {aside && <div className={classes.aside}>{aside}</div>}
         </header>
       )}

@@ -1,6 +1,6 @@
 import type { RunSummary as Run } from "~/api/model";
 import { isFinal } from "~/api/model";
-import { count, duration } from "~/ui/format";
+import { count, shortDuration } from "~/ui/format";
 import classes from "./Progress.module.css";
 
 export function fractionDone(run: Run): number {
@@ -15,11 +15,11 @@ export function secondsLeft(run: Run): number | null {
 
 function words(run: Run): string {
   const left = secondsLeft(run);
-  if (left !== null && run.step < run.steps) return `${duration(left)} left`;
+  if (left !== null && run.step < run.steps) return `${shortDuration(left)} left`;
   if (run.state === "running" && run.steps > 0) return "evaluating";
   if (!isFinal(run.state)) return run.state === "queued" ? "waiting" : "";
   const took = run.started_at && run.finished_at ? run.finished_at - run.started_at : null;
-  return took === null ? "" : duration(took);
+  return took === null ? "" : shortDuration(took);
 }
 
 /** Bar, steps and the time left (or taken). */

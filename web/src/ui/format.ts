@@ -7,7 +7,7 @@ export function bytes(value: number | null | undefined): string {
   const units = ["B", "KiB", "MiB", "GiB", "TiB"];
   const power = value < 1024 ? 0 : Math.min(units.length - 1, Math.floor(Math.log2(value) / 10));
   const scaled = value / 1024 ** power;
-  return `${power === 0 ? scaled : scaled.toFixed(scaled < 10 ? 2 : scaled < 100 ? 1 : 0)} ${units[power]}`;
+  return `${power === 0 ? scaled : Number.isInteger(scaled) ? scaled : scaled.toFixed(scaled < 10 ? 2 : scaled < 100 ? 1 : 0)} ${units[power]}`;
 }
 
 export function percent(fraction: number | null | undefined, digits = 1): string {
@@ -38,6 +38,11 @@ export function duration(value: number | null | undefined): string {
   if (h) return `${h} h ${m} min`;
   if (m) return m < 10 && s ? `${m} min ${s} s` : `${m} min`;
   return `${s} s`;
+}
+
+/** The same in little space: "1m 16s". */
+export function shortDuration(value: number): string {
+  return duration(value).replace(" min", "m").replace(/ ([dhs])/g, "$1");
 }
 
 /** A metric's value in about four significant digits. */
