@@ -1374,7 +1374,7 @@ export interface components {
              */
             adapt: boolean;
             /**
-             * @description Training steps between two updates of the basis.
+             * @description Most training steps between two updates of the basis; fewer after fidelity was missed.
              * @default 10
              */
             update_every: number;
@@ -1407,7 +1407,7 @@ export interface components {
              */
             adapt: boolean;
             /**
-             * @description Training steps between two updates of the basis.
+             * @description Most training steps between two updates of the basis; fewer after fidelity was missed.
              * @default 10
              */
             update_every: number;
