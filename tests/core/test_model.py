@@ -35,9 +35,7 @@ def test_initialisation():
     assert model.token_embedding.weight.std().item() == pytest.approx(1 / 8, rel=0.15)
 
 
-@pytest.mark.parametrize(
-    ("width", "expansion", "expected"), [(64, 4, 256), (96, 4, 256), (97, 4, 512), (512, 4, 1536)]
-)
+@pytest.mark.parametrize(("width", "expansion", "expected"), [(64, 4, 256), (96, 4, 256), (97, 4, 512), (512, 4, 1536)])
 def test_swiglu_width(width, expansion, expected):
     assert swiglu_width(width, expansion) == expected
 
