@@ -1,4 +1,4 @@
-"""`make check`: every static check, run side by side, each with one line of verdict; the output of those that failed follows."""
+"""`make check`: every static check, side by side, each with a line of verdict; then what the failed ones printed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,6 @@ CHECKS: dict[str, list[str]] = {
     "format": [f"{BIN}/ruff", "format", "--check", "--cache-dir", ".cache/ruff", *PYTHON_ROOMS],
     "Compose file": [f"{BIN}/docker-compose", "--file", "docker-compose.yml", "config", "--quiet"],
     "Dockerfile": [f"{BIN}/hadolint", "Dockerfile"],
-    "no pickle": [sys.executable, ".ci/check.py", "no-pickle"],
 }
 
 
@@ -37,14 +36,6 @@ def web_types() -> str:
         subprocess.run(command, check=True, capture_output=True)
         current = made.read_text() == (ROOT / "web/src/api/types.ts").read_text()
     return "" if current else "web/src/api/types.ts lags behind the API: run `make types`"
-
-
-def no_pickle() -> str:
-    """Empty when no tracked Python file unpickles anything; else the places."""
-    words = r"\b(pickle|cPickle|dill|joblib)\b|torch\.load\("
-    paths = ["--", "*.py", ":!tests", ":!.ci"]
-    found = subprocess.run(["git", "grep", "-nIE", words, *paths], capture_output=True, text=True).stdout
-    return found and f"checkpoints and messages are JSON and safetensors; found:\n{found}"
 
 
 def run(name: str) -> tuple[str, int, float, str]:
@@ -68,6 +59,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        sys.exit({"web-types": web_types, "no-pickle": no_pickle}[sys.argv[1]]() or 0)
-    sys.exit(main())
+    sys.exit(web_types() or 0 if sys.argv[1:] == ["web-types"] else main())
