@@ -223,3 +223,16 @@ def test_one_leader_at_a_time(engine):
     assert not claims.lead(engine, "reconciler", "b", 10, now=T0 + 12)
     assert claims.lead(engine, "reconciler", "b", 10, now=T0 + 16)
     assert not claims.lead(engine, "reconciler", "a", 10, now=T0 + 17)
+
+
+def test_a_killed_training_process_counts_as_lost(engine, running, take):
+    for attempt in (1, 2, 3):
+        claims.lose(engine, running, attempt, "killed by signal 9", max_attempts=3, now=T0)
+        if attempt < 3:
+            assert get_run(engine, running).state == State.queued
+            assert take().epoch == attempt + 1
+    run = get_run(engine, running)
+    assert run.state == State.failed
+    assert run.reason == "killed by signal 9; lost 3 times without a new checkpoint, so it isn't tried again"
+    with pytest.raises(Superseded):
+        claims.lose(engine, running, 3, "again")
