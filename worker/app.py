@@ -62,7 +62,6 @@ class _Here:
     keeper: Keeper | None = None
     # In a child only:
     slot: Slot | None = None
-    is_busy = False
     is_told_to_stop = False
 
 
@@ -76,12 +75,18 @@ def ring() -> None:
     """Trains what is queued, run after run, until nothing is left."""
     if _Here.slot is None:
         _Here.slot = _this_slot()
-    _Here.is_busy = True
+    # systemd and terminals send SIGTERM to every process of the worker; while training it means what it means to the main.
+    _Here.is_told_to_stop = False
+    before = signal.signal(signal.SIGTERM, _stop_soon)
     try:
         while not is_draining() and _Here.slot.take_one():
             pass
     finally:
-        _Here.is_busy = False
+        signal.signal(signal.SIGTERM, before)
+
+
+def _stop_soon(*_: Any) -> None:
+    _Here.is_told_to_stop = True
 
 
 def _this_slot() -> Slot:
@@ -122,14 +127,6 @@ def _start_reconciler(**_: Any) -> None:
 @signals.worker_process_init.connect  # type: ignore[untyped-decorator]
 def _become_slot(**_: Any) -> None:
     tie_to_parent(_Here.main_pid)
-    signal.signal(signal.SIGTERM, _stop_child)
-
-
-def _stop_child(*_: Any) -> None:
-    """systemd and process groups send SIGTERM to every process, not to the main one alone."""
-    _Here.is_told_to_stop = True
-    if not _Here.is_busy:
-        sys.exit(0)
 
 
 @signals.worker_shutting_down.connect  # type: ignore[untyped-decorator]

@@ -1,0 +1,97 @@
+"""One round of the reconciler, over real databases and a real broker."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+import redis
+
+from store import claims, workers
+from store.runs import get_run
+from store.states import State
+from worker.reconciler import SPOOL_KEPT_S, Identity, Reconciler, bell, sweep
+
+
+@pytest.fixture
+def waiting_rings(broker_url):
+    """Counts the rings in a queue of this test's own."""
+    with redis.Redis(unix_socket_path=broker_url.removeprefix("redis+socket://"), db=7) as client:
+        client.flushdb()
+        yield lambda: client.llen("celery")
+
+
+@pytest.fixture
+def reconciler(engine, settings, broker_url, waiting_rings):
+    bells = []
+
+    def reconciler(name="w1", slots=1, url=f"{broker_url}?virtual_host=7"):
+        bells.append(bell(url))
+        changed = settings.model_copy(update={"slots": slots})
+        return Reconciler(engine, changed, Identity(name, "here", 7), bells[-1])
+
+    yield reconciler
+    for each in bells:
+        each.close()
+
+
+def test_the_first_round_registers_and_later_ones_beat(engine, reconciler):
+    one = reconciler(slots=3)
+    one.round()
+    (first,) = workers.list_workers(engine)
+    assert (first.id, first.host, first.pid, first.slots) == ("w1", "here", 7, 3)
+    one.round()
+    (second,) = workers.list_workers(engine)
+    assert second.seen_at > first.seen_at
+    assert second.started_at == first.started_at
+
+
+def test_it_rings_for_what_is_queued_but_never_more_than_free_slots(reconciler, submit, waiting_rings):
+    one = reconciler(slots=2)
+    one.round()
+    assert waiting_rings() == 0
+    submit(seed=0)
+    one.round()
+    assert waiting_rings() == 1
+    submit(seed=1), submit(seed=2)
+    one.round()
+    assert waiting_rings() == 1 + 2
+
+
+def test_while_every_slot_is_busy_no_ring_piles_up(engine, settings, reconciler, submit, waiting_rings):
+    one = reconciler()
+    one.round()
+    submit(seed=0), submit(seed=1)
+    claims.claim_run(engine, "w1", 60, settings=settings)
+    for _ in range(3):
+        one.round()
+    assert waiting_rings() == 0
+
+
+def test_one_leads_and_the_other_only_beats(engine, reconciler, submit, waiting_rings):
+    one, two = reconciler("w1"), reconciler("w2")
+    one.round(), two.round()
+    submit()
+    two.round()
+    assert waiting_rings() == 0
+    one.round()
+    assert waiting_rings() == 1
+    assert len(workers.list_workers(engine)) == 2
+
+
+def test_without_a_broker_lost_runs_still_return_to_the_queue(engine, settings, reconciler, submit, tmp_path):
+    run = submit()
+    claims.claim_run(engine, "lost", 20, settings=settings, now=time.time() - 60)
+    one = reconciler(url=f"redis+socket://{tmp_path}/nobody")
+    one.round()
+    one.round()
+    assert get_run(engine, run.id).state == State.queued
+
+
+def test_old_spools_are_swept(tmp_path):
+    (tmp_path / "r_old-1.spool").touch()
+    (tmp_path / "other").touch()
+    sweep(tmp_path, time.time() + SPOOL_KEPT_S - 60)
+    assert len(list(tmp_path.iterdir())) == 2
+    sweep(tmp_path, time.time() + SPOOL_KEPT_S + 60)
+    assert [file.name for file in tmp_path.iterdir()] == ["other"]
