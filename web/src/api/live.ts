@@ -7,6 +7,8 @@ import type { LogLine, Metrics, Run, RunEvent, RunPage, RunSummary, Traces } fro
 import { POINTS } from "~/api/queries";
 import { useStream, type Connection } from "~/api/stream";
 
+const MOST_POINTS = 6 * POINTS;
+
 /** Keeps the run lists fresh. */
 export function useLiveRuns(): Connection {
   const client = useQueryClient();
@@ -88,6 +90,9 @@ function appendLog(client: QueryClient, id: string, { seq, time, epoch, data }: 
 async function appendMetrics(client: QueryClient, id: string): Promise<void> {
   const held = client.getQueryData<Metrics>(["metrics", id]);
   if (!held) return;
+  if (held.series.some((s) => s.steps.length > MOST_POINTS)) {
+    return client.invalidateQueries({ queryKey: ["metrics", id] }); // thinned anew by the server: no tab grows for ever
+  }
   // One step back: a metric measured at the newest step may have come after the others of that step.
   const newest = Math.max(-1, ...held.series.map((s) => s.steps.at(-1) ?? -1));
   const after = newest < 1 ? undefined : newest - 1;

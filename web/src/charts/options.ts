@@ -47,16 +47,22 @@ export function chartOptions(look: Look): uPlot.Options {
 const BINARY = [0, 10, 20, 30, 40].flatMap((power) => [1, 2, 5, 10, 20, 50, 100, 200, 500].map((step) => step * 2 ** power));
 
 function seriesOf(line: Line, ink: (color: string) => string): uPlot.Series {
-  const isSparse = line.steps.length < 12;
   return {
     label: line.label,
     stroke: ink(line.color),
     width: line.width ?? 1.75,
     alpha: line.isFaint ? 0.22 : 1,
     spanGaps: true,
-    points: { show: isSparse && !line.isFaint, size: 5, fill: ink(line.color) },
+    points: { show: (plot, index) => !line.isFaint && isSparse(plot.data[index] ?? []), size: 5, fill: ink(line.color) },
     ...(line.isDashed ? { dash: [5, 4] } : {}),
   };
+}
+
+/** So few points that a line alone would hide where they are. */
+function isSparse(column: ArrayLike<number | null | undefined>): boolean {
+  let points = 0;
+  for (let i = 0; i < column.length && points < 12; i += 1) if (typeof column[i] === "number") points += 1;
+  return points < 12;
 }
 
 /** A little air above and below; a flat line gets a range of its own. */
@@ -102,7 +108,8 @@ function showTip(plot: uPlot, { lines, format, tip }: Look): void {
   const { idx, left, top } = plot.cursor;
   if (!box) return;
   const step = idx === null || idx === undefined ? undefined : plot.data[0][idx];
-  if (step === undefined || left === undefined || left < 0) {
+  // Charts of a group share the cursor's line; the words belong to the one under the pointer.
+  if (step === undefined || left === undefined || left < 0 || !plot.over.matches(":hover")) {
     box.hidden = true;
     return;
   }

@@ -82,7 +82,7 @@ function Refused({ error, file }: { error: unknown; file: string }) {
           <ul>
             {problems.map(({ field, message }) => (
               <li key={field + message}>
-                {field && <code>{field}</code>} {message}
+                {field && <code>{field.replace(/^(line \d+)\./, "$1, ")}</code>} {message}
               </li>
             ))}
           </ul>
