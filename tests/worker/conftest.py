@@ -21,6 +21,7 @@ from store.settings import Settings
 from store.states import FINAL
 from worker import spool
 from worker.job import Job
+from worker.process import tie_to_parent
 from worker.supervisor import Slot
 
 STANDIN = Path(__file__).parent / "standin.py"
@@ -146,7 +147,10 @@ def start_worker(engine, database_url, settings, broker_url, tmp_path, eventuall
         argv += ["--without-mingle", "--without-gossip", "--without-heartbeat", "--loglevel", "INFO"]
         log = tmp_path / f"worker{len(started)}.log"
         with log.open("wb") as file:
-            main = subprocess.Popen(argv, env=environment, stdout=file, stderr=file, start_new_session=True)
+            tie = functools.partial(tie_to_parent, os.getpid())  # a killed test run leaves no worker behind
+            main = subprocess.Popen(
+                argv, env=environment, stdout=file, stderr=file, start_new_session=True, preexec_fn=tie
+            )
         worker = CeleryWorker(main, settings.home, log)
         started.append(worker)
 
