@@ -32,4 +32,4 @@ RUN pip install torch==2.13.0
 USER 10001
 COPY worker worker
 STOPSIGNAL SIGTERM
-CMD ["python", "-m", "celery", "--app", "worker.app", "worker", "--loglevel", "INFO"]
+CMD ["python", "-m", "celery", "--app", "worker.app", "worker", "--loglevel", "INFO", "--without-mingle", "--without-gossip", "--without-heartbeat"]

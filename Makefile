@@ -26,15 +26,17 @@ check: install ## formatting, lint, types, import rules, generated types, Compos
 	@$(BIN)/python .ci/check.py
 
 test: install ## every test that this machine can run (REQUIRE_BROWSER=1 makes none optional)
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 types: install ## generate the web UI's types from the API's schema
 	@$(BIN)/python -m api.openapi > .cache/openapi.json
 	@web/npm run --silent types
 	@echo "types: web/src/api/types.ts follows the API"
 
-bench: install ## measure metric storage and the activation stores; raw results go to docs/results
+bench: install ## measure metric storage, activation stores and a crowd of submits; raw results in docs/results (half an hour)
 	@$(BIN)/python -m benchmarks.metric_storage
+	@$(BIN)/python -m benchmarks.activation_stores
+	@$(BIN)/python -m benchmarks.crowd
 	@echo "bench: raw results are in docs/results"
 
 screenshots: install ## take the pictures of docs/ from a real, running platform

@@ -21,7 +21,7 @@ class Console:
         self.stream, self.is_terminal = stream, stream.isatty()
         self.values: dict[str, float] = {}
         self.has_bar = False
-        self.told_at = 0.0
+        self.told, self.told_at = "", 0.0
 
     def __enter__(self) -> Console:
         return self
@@ -57,8 +57,8 @@ class Console:
             self.stream.write(f"\r{line[: columns - 1]:<{columns - 1}}")
             self.stream.flush()
             self.has_bar = True
-        elif step == steps or time.monotonic() - self.told_at >= PLAIN_EVERY_S:
-            self.told_at = time.monotonic()
+        elif text != self.told and (step == steps or time.monotonic() - self.told_at >= PLAIN_EVERY_S):
+            self.told, self.told_at = text, time.monotonic()
             self._line(text)
 
     def _line(self, text: str) -> None:

@@ -48,8 +48,8 @@ export function Nav() {
       <div className={classes.foot}>
         <WorkersLine />
         <SchemeToggle />
-        <a href="/docs" className={classes.minor}>
-          API reference
+        <a href="/openapi.json" className={classes.minor}>
+          API schema
         </a>
       </div>
     </nav>
