@@ -126,7 +126,7 @@ def _welcome_again(error: InUse, home: Home, port: int, console: Console, as_jso
     running: Running | None = running_here(home)
     if running is None or port not in (DEFAULT_PORT, int(running.url.rpartition(":")[2])):
         raise error
-    console.print(f"Already running on {home.path} (process {running.pid}).", highlight=False)
+    console.print(f"Already running on {home.path} (process {running.pid}).", soft_wrap=True, highlight=False)
     _welcome(running.url, home, console, as_json, open_it)
 
 

@@ -267,7 +267,9 @@ def _pairing_words(pairing: Pairing, fractions: dict[str, float | None]) -> list
     accuracy = pairing.exact_accuracy_difference
     if accuracy.mean is not None and accuracy.min is not None and accuracy.max is not None:
         spread = f" ({100 * accuracy.min:+.1f} to {100 * accuracy.max:+.1f})" if count > 1 else ""
-        said.append(f"had {100 * accuracy.mean:+.1f} points of exact accuracy{spread}")
+        size, word = f"{abs(100 * accuracy.mean):.1f}", "more" if accuracy.mean > 0 else "fewer"
+        how = "as many" if size == "0.0" else f"{size} percentage points {word}"
+        said.append(f"solved {how} of the unseen puzzles{spread}")
     what = ", ".join(said) or "has no figures to compare"
     return [f"{_pairs(count)}: {pairing.variant} {what}.", *_what_it_shows(pairing)]
 

@@ -184,7 +184,7 @@ def test_the_platform_itself(server: Server) -> None:
 def test_up_again_says_where_it_runs(server: Server) -> None:
     again = server.laser("up")
     assert again.returncode == 0
-    assert f"Already running on {server.home} (process {server.pid})" in again.stdout
+    assert f"Already running on {server.home} (process {server.pid})" in " ".join(again.stdout.split())
     assert f"{server.url}/login?code=" in again.stdout
     elsewhere = server.laser("up", "--port", "21999")
     assert elsewhere.returncode == 1

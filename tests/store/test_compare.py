@@ -43,7 +43,7 @@ def test_pairs_by_seed(engine, finished):
     assert pairing.p_value is None
     said = comparison.summary
     assert "took 1.12× the step time of none" in said
-    assert "had +1.0 points of exact accuracy (+0.0 to +2.0)" in said
+    assert "solved 1.0 percentage points more of the unseen puzzles (+0.0 to +2.0)" in said
     assert f"3 pairs cannot show whether accuracy differs: at least {ENOUGH_PAIRS} are needed." in said
     assert f"Left out, as not succeeded: {failed} (failed)." in said
 
