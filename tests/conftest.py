@@ -98,7 +98,7 @@ def start_postgres(
 ) -> subprocess.Popen[bytes]:
     """A server on a socket in ``folder``, which ``user`` owns. Raises OSError when it doesn't start."""
     data = folder / "data"
-    initdb = [tool("initdb"), "-D", data, "-U", "laser", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]
+    initdb = [programs / "initdb", "-D", data, "-U", "laser", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]
     subprocess.run(initdb, cwd=folder, preexec_fn=_dies_with_tests(user), check=True, capture_output=True)
     names = {"listen_addresses": "", "unix_socket_directories": folder, "max_connections": 200}
     if not durable:
@@ -106,7 +106,7 @@ def start_postgres(
     options = [word for name, value in names.items() for word in ("-c", f"{name}={value}")]
     with (folder / "log").open("wb") as log:
         server = subprocess.Popen(
-            [tool("postgres"), "-D", data, *options],
+            [programs / "postgres", "-D", data, *options],
             cwd=folder,
             preexec_fn=_dies_with_tests(user),
             stdout=log,
@@ -115,7 +115,7 @@ def start_postgres(
     for _ in range(300):
         if server.poll() is not None:
             raise OSError((folder / "log").read_text()[-500:])
-        probe = [tool("pg_isready"), "-q", "-h", folder, "-U", "laser"]
+        probe = [programs / "pg_isready", "-q", "-h", folder, "-U", "laser"]
         if subprocess.run(probe, check=False).returncode == 0:
             return server
         time.sleep(0.05)
