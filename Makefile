@@ -16,7 +16,7 @@ help: ## show this list
 install: $(RUN)/python $(RUN)/web ## virtual environment in .venv, and the built web UI
 	@echo "install: ready, .venv/bin/laser and web/dist are up to date"
 
-demo: install ## train plain and LASER models in pairs of seeds and compare them (about 5 minutes)
+demo: install ## train plain and LASER models in pairs of seeds and compare them (about 4 minutes)
 	@$(BIN)/laser demo $(ARGS)
 
 up: install ## start the platform here and print its address
