@@ -1,0 +1,85 @@
+"""The kinds of run, and what is said about any of them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from laser_core.config.model import ModelConfig
+from laser_core.config.stores import NoneStore, Store
+from laser_core.config.tasks import CsvTask, SudokuTask, Task
+from laser_core.config.training import TrainingConfig
+from laser_core.schema import Checked, Problem, option, parse, to_json
+
+SCHEMA_VERSION = 1
+
+Device = Literal["auto", "cpu", "cuda"]
+
+
+@dataclass(frozen=True)
+class TrainConfig(Checked):
+    """Trains a model and measures it on unseen puzzles."""
+
+    kind: Literal["train"] = "train"
+    name: str = option("", "What people read in lists; empty for one made from the settings.", max_length=120)
+    tags: tuple[str, ...] = option((), "Words to find the run by.", max_length=16, item_max_length=40)
+    seed: int = option(0, "Seed of weights, batches and rounding.", ge=0, lt=2**31)
+    task: Task = option(SudokuTask)
+    model: ModelConfig = option(ModelConfig)
+    store: Store = option(NoneStore, "What the forward pass keeps for backward.")
+    training: TrainingConfig = option(TrainingConfig)
+    device: Device = option("auto", "auto takes a GPU where one is usable; cuda fails where none is.")
+
+    def cross_check(self) -> list[Problem]:
+        rank = getattr(self.store, "rank", 0)
+        if rank > self.model.width:
+            return [Problem("store.rank", f"expected at most the model's width {self.model.width}, got {rank}")]
+        if isinstance(self.task, CsvTask) and not self.task.train:
+            return [Problem("task.train", "name the dataset to train on")]
+        return []
+
+
+@dataclass(frozen=True)
+class EvalConfig(Checked):
+    """Measures a checkpoint of an earlier training run."""
+
+    checkpoint: str = option(
+        help="The training run (its id on the platform), or the checkpoint's folder offline.", max_length=500
+    )
+    kind: Literal["eval"] = "eval"
+    name: str = option("", "What people read in lists; empty for one made from the settings.", max_length=120)
+    tags: tuple[str, ...] = option((), "Words to find the run by.", max_length=16, item_max_length=40)
+    seed: int = option(0, "Kept with the run; evaluation itself draws nothing at random.", ge=0, lt=2**31)
+    task: Task | None = option(None, "Puzzles to evaluate on; none takes the training run's own task.")
+    split: Literal["train", "test"] = option("test", "Which part of the task.")
+    weights: Literal["ema", "raw"] = option("ema", "Averaged weights, or those of the last step.")
+    max_puzzles: int = option(0, "Evaluate at most so many puzzles; 0 for all.", ge=0)
+    batch_size: int = option(256, "Puzzles per batch.", ge=1, le=65_536)
+    supervision_steps: int = option(16, "Supervision steps given to every puzzle.", ge=1, le=4096)
+    device: Device = option("auto", "auto takes a GPU where one is usable; cuda fails where none is.")
+
+    def cross_check(self) -> list[Problem]:
+        return [] if self.checkpoint else [Problem("checkpoint", "name the run whose checkpoint to evaluate")]
+
+
+RunConfig = TrainConfig | EvalConfig
+
+
+def parse_run(data: Any) -> RunConfig:
+    """RunConfig from JSON data. Raises ConfigError naming every field at fault."""
+    config: RunConfig = parse(RunConfig, data)
+    return config
+
+
+def config_hash(config: RunConfig) -> str:
+    """sha256 (hex) of the whole configuration in canonical JSON."""
+    text = json.dumps(to_json(config), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def input_names(config: RunConfig) -> tuple[str, ...]:
+    """Datasets that a run reads by name; whoever starts it must know a file for each."""
+    task = config.task
+    return tuple(name for name in (task.train, task.test) if name) if isinstance(task, CsvTask) else ()
