@@ -1,13 +1,16 @@
 """How many puzzles a model solves: of a model at hand, or of an earlier run's checkpoint (run kind ``eval``).
 
-Every puzzle gets all supervision steps, as in the official evaluation; nothing halts early.
+Every puzzle gets all supervision steps, as in the official evaluation; nothing halts early. What may be gained at inference
+time is in ``rollouts`` and ``projection``. Shapes: B batch, T supervision steps.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -18,8 +21,23 @@ from laser_core.device import choose_device, device_name, versions
 from laser_core.events import Event, Metrics, Progress, Result, Started
 from laser_core.loss import act_loss
 from laser_core.model import TRM, Batch
+from laser_core.projection import compare, make_projector
+from laser_core.rollouts import Verifier, roll_out
 from laser_core.stores import ActivationStore
 from laser_core.tasks import Puzzles, PuzzleTask, prepare
+from laser_core.unroll import unrolled
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class StepScores:
+    """Means over all puzzles after one supervision step; shares are 0..1."""
+
+    exact_accuracy: float
+    cell_accuracy: float
+    wished: float  # share that has wished to halt by then
+    halting_accuracy: float | None  # exact accuracy of those that wished it here for the first time; None without any
 
 
 @dataclass(frozen=True)
@@ -31,63 +49,121 @@ class Scores:
     loss: float
     supervision_steps: float
     puzzles: int
+    steps: tuple[StepScores, ...]  # after each supervision step
 
     def metrics(self, step: int) -> Metrics:
         """The metrics ``test.*`` of this evaluation."""
         names = ("exact_accuracy", "cell_accuracy", "supervision_steps")
         return Metrics(step, {f"test.{name}": getattr(self, name) for name in names})
 
+    def curves(self) -> Iterator[Metrics]:
+        """``steps.*`` and ``halting.*`` over supervision steps."""
+        for step, scores in enumerate(self.steps, 1):
+            values = {"steps.exact_accuracy": scores.exact_accuracy, "steps.cell_accuracy": scores.cell_accuracy}
+            values["halting.wished"] = scores.wished
+            if scores.halting_accuracy is not None:
+                values["halting.exact_accuracy"] = scores.halting_accuracy
+            yield Metrics(step, values)
+
+    def halting(self) -> dict[str, float]:
+        """When puzzles first wished to halt, those that never did counted at the last step."""
+        median = 1 + sum(scores.wished < 0.5 for scores in self.steps[:-1])
+        return {
+            "halting.wished": self.steps[-1].wished,
+            "halting.mean_step": self.supervision_steps,
+            "halting.median_step": float(median),
+        }
+
 
 def score(model: TRM, puzzles: Puzzles, batch_size: int, supervision_steps: int) -> Generator[int, None, Scores]:
     """Solves all ``puzzles``, yielding how many are done after each batch; the generator's value is the Scores."""
     device = model.answer_init.device
-    sums = torch.zeros(4, dtype=torch.float64, device=device)
+    sums_T5 = torch.zeros(supervision_steps, 5, dtype=torch.float64, device=device)
     for start in range(0, len(puzzles), batch_size):
         batch = puzzles.batch(slice(start, start + batch_size), device)
-        sums += _batch_sums(model, batch, supervision_steps)
+        sums_T5 += _batch_sums(model, batch, supervision_steps)
         yield start + len(batch.inputs_BS)
-    exact, cells, loss, halting = (sums / len(puzzles)).tolist()
-    return Scores(exact, cells, loss, halting, len(puzzles))
+    return _scores(sums_T5.tolist(), len(puzzles))
 
 
 @torch.inference_mode()
 def _batch_sums(model: TRM, batch: Batch, supervision_steps: int) -> Tensor:
-    carry = model.initial_carry(len(batch.inputs_BS))
-    going_B, wished_B = torch.ones_like(carry.halted_B), torch.zeros_like(carry.steps_B)
-    for _ in range(supervision_steps):
-        carry, outputs = model.supervision_step(carry, batch)
-        wished_B += going_B
-        going_B &= outputs.halt_logit_B <= 0
-    losses = act_loss(outputs, batch.labels_BS)
-    return torch.stack([x.double() for x in _each(losses.exact_B, losses.cell_accuracy_B, losses.total, wished_B)])
+    """After each supervision step: right puzzles, cell accuracy, loss, puzzles that wish to halt for the first time, and
+    how many of those are right."""
+    rows: list[Tensor] = []
+    going_B = torch.ones_like(batch.puzzles_B, dtype=torch.bool)
+    for _, outputs in unrolled(model, batch, supervision_steps):
+        losses = act_loss(outputs, batch.labels_BS)
+        wishes_B = going_B & (outputs.halt_logit_B > 0)
+        going_B &= ~wishes_B
+        values = (losses.exact_B, losses.cell_accuracy_B, losses.total, wishes_B, wishes_B & losses.exact_B)
+        rows.append(torch.stack([value.sum().double() for value in values]))
+    return torch.stack(rows)
 
 
-def _each(*values: Tensor) -> Iterator[Tensor]:
-    return (value.sum() for value in values)
+def _scores(sums_T5: list[list[float]], puzzles: int) -> Scores:
+    steps, wished, waited = [], 0.0, 0.0
+    for exact, cells, _, wishes, wishes_right in sums_T5:
+        waited += puzzles - wished
+        wished += wishes
+        accuracy = wishes_right / wishes if wishes else None
+        steps.append(StepScores(exact / puzzles, cells / puzzles, wished / puzzles, accuracy))
+    last, loss = steps[-1], sums_T5[-1][2]
+    return Scores(last.exact_accuracy, last.cell_accuracy, loss / puzzles, waited / puzzles, puzzles, tuple(steps))
 
 
 def evaluate(config: EvalConfig, checkpoint: Checkpoint, *, files: Mapping[str, Path]) -> Iterator[Event]:
-    """Measures ``checkpoint``: Started, Progress in puzzles, Metrics at the checkpoint's step, Result.
+    """Measures ``checkpoint``: Started, Progress in puzzles (once for every way to solve them), Metrics, Result.
 
-    Raises ConfigError where the puzzles don't suit the checkpoint's model or there are none to measure on.
+    The accuracy in ``test.*`` (at the checkpoint's step) and in the Result is that of the chosen rollouts where there
+    are several. Raises ConfigError where the puzzles don't suit the checkpoint's model or there are none to measure on,
+    and for a verifier or a basis that isn't to be had.
     """
     device = choose_device(config.device)
     trained = parse_run(checkpoint.state["config"])
     assert isinstance(trained, TrainConfig)
     task = yield from prepare(config.task or trained.task, files)
-    puzzles = _chosen(config, task)
+    puzzles, valid = _chosen(config, task), _verifier(config, task)
     model = load_model(trained, task, checkpoint, config.weights).to(device)
-    yield Started(0, len(puzzles), device_name(device), sum(p.numel() for p in model.parameters()), versions())
-    scoring = score(model, puzzles, config.batch_size, config.supervision_steps)
-    while True:
-        try:
-            yield Progress(next(scoring), len(puzzles), 0.0)
-        except StopIteration as done:
-            scores: Scores = done.value
-            break
+    projector = make_projector(config, model, task, trained, checkpoint) if config.projection.rank else None
+    passes = _Passes(len(puzzles), 1 + (config.rollouts > 1) + (projector is not None))
+    yield Started(0, passes.total, device_name(device), sum(p.numel() for p in model.parameters()), versions())
+    scores = yield from passes.told(score(model, puzzles, config.batch_size, config.supervision_steps))
+    yield from scores.curves()
+    values = scores.halting()
+    notes: dict[str, str] = {"split": config.split, "weights": config.weights}
+    if config.rollouts > 1:
+        rolled = yield from passes.told(roll_out(model, puzzles, config, valid))
+        yield from rolled.curve()
+        exact, cells = rolled.accuracy(rolled.chosen(config.rollouts)[config.choose])
+        values["plain.exact_accuracy"], notes["choose"] = scores.exact_accuracy, config.choose
+        scores = dataclasses.replace(scores, exact_accuracy=exact, cell_accuracy=cells)
+    if projector:
+        steps = config.projection.multiple * trained.training.supervision_steps
+        comparison = yield from passes.told(compare(model, puzzles, config, steps, projector))
+        yield from comparison.metrics()
+        values |= comparison.values(trained.training.supervision_steps)
+        notes["projection"] = projector.source
     yield scores.metrics(checkpoint.step)
-    values = {name: float(getattr(scores, name)) for name in ("exact_accuracy", "cell_accuracy", "loss", "puzzles")}
-    yield Result(values | {"steps": float(checkpoint.step)}, notes={"split": config.split, "weights": config.weights})
+    values |= {name: float(getattr(scores, name)) for name in ("exact_accuracy", "cell_accuracy", "loss", "puzzles")}
+    yield Result(values | {"steps": float(checkpoint.step)}, notes=notes)
+
+
+class _Passes:
+    """Tells the progress of several passes over the same puzzles."""
+
+    def __init__(self, puzzles: int, passes: int) -> None:
+        self.puzzles, self.total, self.done = puzzles, puzzles * passes, 0
+
+    def told(self, one: Generator[int, None, T]) -> Generator[Progress, None, T]:
+        """Progress after every batch of a pass; the generator's value is the pass's."""
+        while True:
+            try:
+                yield Progress(self.done + next(one), self.total, 0.0)
+            except StopIteration as end:
+                self.done += self.puzzles
+                value: T = end.value
+                return value
 
 
 def load_model(trained: TrainConfig, task: PuzzleTask, checkpoint: Checkpoint, weights: str) -> TRM:
@@ -115,3 +191,12 @@ def _chosen(config: EvalConfig, task: PuzzleTask) -> Puzzles:
         )
     limit = config.max_puzzles or len(puzzles)
     return Puzzles(puzzles.inputs_NS[:limit], puzzles.labels_NS[:limit])
+
+
+def _verifier(config: EvalConfig, task: PuzzleTask) -> Verifier | None:
+    if getattr(task, "has_verifier", False):
+        valid: Verifier = getattr(task, "valid")  # noqa: B009
+        return valid
+    if config.choose == "verifier":
+        raise ConfigError(Problem("choose", "the task has no rules to verify an answer by; expected halt or mode"))
+    return None

@@ -9,6 +9,7 @@ from laser_core.config.runs import (
     SCHEMA_VERSION,
     Device,
     EvalConfig,
+    ProjectionConfig,
     RunConfig,
     TrainConfig,
     config_hash,
@@ -22,6 +23,6 @@ from laser_core.schema import ConfigError, Problem, to_json
 
 __all__ = [
     "SCHEMA_VERSION", "CheckpointStore", "ConfigError", "CsvTask", "Device", "EvalConfig", "LaserFusedStore",
-    "LaserStore", "ModelConfig", "NoneStore", "Problem", "RunConfig", "Store", "SudokuTask", "Task", "TrainConfig",
-    "TrainingConfig", "config_hash", "input_names", "parse_run", "to_json",
+    "LaserStore", "ModelConfig", "NoneStore", "Problem", "ProjectionConfig", "RunConfig", "Store", "SudokuTask", "Task",
+    "TrainConfig", "TrainingConfig", "config_hash", "input_names", "parse_run", "to_json",
 ]  # fmt: skip

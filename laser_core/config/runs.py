@@ -42,6 +42,21 @@ class TrainConfig(Checked):
 
 
 @dataclass(frozen=True)
+class ProjectionConfig(Checked):
+    """Projects the recursion's states onto few directions at inference, beside the same model left alone."""
+
+    rank: int = option(0, "Directions that are kept (r), at most the model's width; 0 leaves the states alone.", ge=0)
+    states: Literal["latent", "both"] = option("latent", "The latent alone, or the answer too.")
+    every: Literal["step", "call"] = option("step", "After every supervision step, or every call of the network.")
+    basis: Literal["auto", "tracked", "measured", "random"] = option(
+        "auto",
+        "That of the training run's activation store; the leading directions on training puzzles; a control; "
+        "auto takes the first where it has so many directions, else the second.",
+    )
+    multiple: int = option(8, "Supervision steps of the comparison, in multiples of the trained ones.", ge=1, le=64)
+
+
+@dataclass(frozen=True)
 class EvalConfig(Checked):
     """Measures a checkpoint of an earlier training run."""
 
@@ -51,13 +66,21 @@ class EvalConfig(Checked):
     kind: Literal["eval"] = "eval"
     name: str = option("", "What people read in lists; empty for one made from the settings.", max_length=120)
     tags: tuple[str, ...] = option((), "Words to find the run by.", max_length=16, item_max_length=40)
-    seed: int = option(0, "Kept with the run; evaluation itself draws nothing at random.", ge=0, lt=2**31)
+    seed: int = option(0, "Seed of the noise of rollouts; plain evaluation draws nothing.", ge=0, lt=2**31)
     task: Task | None = option(None, "Puzzles to evaluate on; none takes the training run's own task.")
     split: Literal["train", "test"] = option("test", "Which part of the task.")
     weights: Literal["ema", "raw"] = option("ema", "Averaged weights, or those of the last step.")
     max_puzzles: int = option(0, "Evaluate at most so many puzzles; 0 for all.", ge=0)
     batch_size: int = option(256, "Puzzles per batch.", ge=1, le=65_536)
     supervision_steps: int = option(16, "Supervision steps given to every puzzle.", ge=1, le=4096)
+    rollouts: int = option(1, "Answers per puzzle (K), all but the first under noise; 1 for none.", ge=1, le=1024)
+    noise: float = option(
+        0.5, "Standard deviation (σ) of what rollouts add to the latent before every supervision step.", gt=0, le=100
+    )
+    choose: Literal["halt", "mode", "verifier"] = option(
+        "halt", "Which rollout counts: best halting value, most frequent answer, or first that the task's rules accept."
+    )
+    projection: ProjectionConfig = option(ProjectionConfig)
     device: Device = option("auto", "auto takes a GPU where one is usable; cuda fails where none is.")
 
     def cross_check(self) -> list[Problem]:

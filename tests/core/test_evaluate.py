@@ -13,7 +13,7 @@ from laser_core.evaluate import Scores, evaluate, score
 from laser_core.events import Event, Metrics, Progress, Result, Snapshot, Started
 from laser_core.model import TRM
 from laser_core.stores import ActivationStore
-from laser_core.tasks import Puzzles
+from laser_core.tasks import Puzzles, PuzzleTask
 from laser_core.train import train
 
 Make = Callable[..., TrainConfig]
@@ -50,6 +50,46 @@ def test_scores_are_shares_of_cells_and_of_whole_puzzles() -> None:
         assert (scores.puzzles, scores.supervision_steps) == (5, 3)
 
 
+class Timed(Parrot):
+    """Wishes to halt on puzzle i (its first label) after supervision step i, answers right from step 2 on."""
+
+    def supervision_step(self, carry: Any, batch: Any) -> Any:
+        carry, outputs = super().supervision_step(carry, batch)
+        if carry.steps_B[0] > 1:
+            outputs.logits_BSV.copy_(torch.nn.functional.one_hot(carry.data.labels_BS, self.vocab_size) * 100.0)
+        outputs.halt_logit_B.copy_((carry.data.labels_BS[:, 0] == carry.steps_B).float() - 0.5)
+        return carry, outputs
+
+
+@pytest.mark.parametrize("batch_size", [2, 100])
+def test_halting_and_accuracy_are_counted_after_every_step(batch_size: int) -> None:
+    labels = torch.tensor([1, 2, 2, 3, 5], dtype=torch.uint8)[:, None].repeat(1, 16)
+    inputs = torch.zeros_like(labels)
+    inputs[:, :4] = labels[:, :4]
+    config = ModelConfig(width=8, heads=2, layers=1, latent_steps=1, cycles=1)
+    model = Timed(config, 6, 16, store=ActivationStore(), generator=torch.Generator())
+    scores = scored(model, Puzzles(inputs, labels), batch_size, 4)
+    assert [round(step.wished * 5) for step in scores.steps] == [1, 3, 4, 4]  # the last one never wished to
+    assert [step.halting_accuracy for step in scores.steps] == [0.0, 1.0, 1.0, None]
+    assert [step.exact_accuracy for step in scores.steps] == [0.0, 1.0, 1.0, 1.0]
+    assert [step.cell_accuracy for step in scores.steps] == [0.25, 1.0, 1.0, 1.0]
+    assert scores.supervision_steps == pytest.approx((1 + 2 + 2 + 3 + 4) / 5)
+    assert scores.halting() == {
+        "halting.wished": 0.8,
+        "halting.mean_step": scores.supervision_steps,
+        "halting.median_step": 2.0,
+    }
+    curves = list(scores.curves())
+    assert [point.step for point in curves] == [1, 2, 3, 4]
+    assert curves[1].values == {
+        "steps.exact_accuracy": 1.0,
+        "steps.cell_accuracy": 1.0,
+        "halting.wished": 0.6,
+        "halting.exact_accuracy": 1.0,
+    }
+    assert "halting.exact_accuracy" not in curves[3].values
+
+
 @pytest.fixture
 def trained(tiny: Make, tmp_path: Path) -> tuple[Checkpoint, list[Event]]:
     """The final checkpoint of a tiny run and its events."""
@@ -70,7 +110,7 @@ def evaluation(**changes: Any) -> EvalConfig:
 def test_a_checkpoint_scores_as_its_run_did(trained: tuple[Checkpoint, list[Event]]) -> None:
     checkpoint, events = trained
     told = list(evaluate(evaluation(batch_size=5), checkpoint, files={}))
-    assert [type(event) for event in told] == [Started, Progress, Progress, Progress, Metrics, Result]
+    assert [type(event) for event in told] == [Started, *[Progress] * 3, *[Metrics] * 4, Result]
     assert [event.step for event in told if isinstance(event, Progress)] == [5, 10, 12]
     metrics, result = told[-2:]
     assert isinstance(metrics, Metrics)
@@ -125,3 +165,39 @@ def test_a_split_without_puzzles_is_refused(trained: tuple[Checkpoint, list[Even
     result = list(evaluate(evaluation(task={"kind": "csv", "test": "file"}), trained[0], files={"file": path}))[-1]
     assert isinstance(result, Result)
     assert result.values["puzzles"] == 1
+
+
+def test_a_verifier_is_refused_where_the_task_has_none(
+    trained: tuple[Checkpoint, list[Event]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(PuzzleTask, "has_verifier", False, raising=False)
+    with pytest.raises(ConfigError, match=r"choose: the task has no rules .* expected halt or mode"):
+        list(evaluate(evaluation(choose="verifier"), trained[0], files={}))
+
+
+@pytest.mark.parametrize("choose", ["halt", "mode", "verifier"])
+def test_the_result_of_rollouts_is_that_of_the_chosen_ones(
+    trained: tuple[Checkpoint, list[Event]], monkeypatch: pytest.MonkeyPatch, choose: str
+) -> None:
+    right = iter([False, False, True])  # the third rollout passes
+
+    def valid(self: PuzzleTask, inputs_BS: torch.Tensor, predictions_BS: torch.Tensor) -> torch.Tensor:
+        return torch.full((len(inputs_BS),), next(right))
+
+    monkeypatch.setattr(PuzzleTask, "has_verifier", True, raising=False)
+    monkeypatch.setattr(PuzzleTask, "valid", valid, raising=False)
+    events = list(evaluate(evaluation(rollouts=3, choose=choose, noise=2.0), trained[0], files={}))
+    progress = [event.step for event in events if isinstance(event, Progress)]
+    assert progress == [12, 24]
+    curve = [e for e in events if isinstance(e, Metrics) and "rollouts.exact_accuracy.halt" in e.values]
+    assert [point.step for point in curve] == [1, 2, 3]
+    result, test = events[-1], events[-2]
+    assert isinstance(result, Result)
+    assert isinstance(test, Metrics)
+    assert result.notes["choose"] == choose
+    assert result.values["exact_accuracy"] == curve[-1].values[f"rollouts.exact_accuracy.{choose}"]
+    assert test.values["test.cell_accuracy"] == result.values["cell_accuracy"]
+    plain = list(evaluate(evaluation(), trained[0], files={}))[-1]
+    assert isinstance(plain, Result)
+    assert result.values["plain.exact_accuracy"] == plain.values["exact_accuracy"]
+    assert result.values["loss"] == plain.values["loss"]
