@@ -31,11 +31,11 @@ STORES = {"none": {"kind": "none"}, "laser-fused": {"kind": "laser-fused", "rank
 SIGMAS = (0.25, 0.5, 1.0)
 ROLLOUTS, ROLLOUT_STEPS = 16, 8
 RANKS = (8, 16, 24)
-PUZZLES = 200  # measured on, of the test's
+ROLLOUT_PUZZLES, PROJECTION_PUZZLES = 200, 128  # measured on, of the test's
 PROJECTIONS = (  # store of the model, basis, where it is applied, ranks
     ("none", "measured", "step", RANKS),
     ("none", "random", "step", (16,)),
-    ("none", "measured", "call", RANKS),
+    ("none", "measured", "call", (16,)),
     ("laser-fused", "tracked", "step", RANKS),
 )
 CHOOSERS = ("halt", "mode", "verifier", "any")
@@ -66,11 +66,11 @@ def evaluations() -> Iterator[tuple[str, dict[str, Any]]]:
     """Store of the model, and what is measured of it."""
     for sigma in SIGMAS:
         settings = {"rollouts": ROLLOUTS, "noise": sigma, "supervision_steps": ROLLOUT_STEPS}
-        yield "none", settings | {"max_puzzles": PUZZLES}
+        yield "none", settings | {"max_puzzles": ROLLOUT_PUZZLES}
     for store, basis, every, ranks in PROJECTIONS:
         for rank in ranks:
             projection = {"rank": rank, "basis": basis, "every": every}
-            yield store, {"projection": projection, "supervision_steps": 4, "max_puzzles": PUZZLES}
+            yield store, {"projection": projection, "supervision_steps": 4, "max_puzzles": PROJECTION_PUZZLES}
 
 
 def done(config: RunConfig, folder: Path, checkpoint: Path | None = None) -> dict[str, Any]:

@@ -22,8 +22,7 @@ from laser_core.config import ConfigError, EvalConfig, Problem, TrainConfig
 from laser_core.events import Metrics
 from laser_core.loss import act_loss
 from laser_core.model import TRM, Batch
-from laser_core.stores import ActivationStore, make_store
-from laser_core.stores.tracked import TrackedStore
+from laser_core.stores import ActivationStore
 from laser_core.tracker import extended, spectrum
 from laser_core.unroll import Between, unchanged, unrolled
 
@@ -186,7 +185,7 @@ def _directions(
         random = (extended(nothing, model.config.width, config.seed + index) for index in range(2))
         return {"latent": next(random), "answer": next(random)}, "random"
     if wanted.basis != "measured":
-        tracked = tracked_basis(model, trained, checkpoint)
+        tracked = tracked_basis(model, checkpoint)
         if tracked is not None and tracked.shape[1] >= wanted.rank:
             return {"latent": tracked, "answer": tracked}, "tracked"
         if wanted.basis == "tracked":
@@ -197,15 +196,12 @@ def _directions(
     return {state: spectrum(gram)[0] for state, gram in moments.items()}, "measured"
 
 
-def tracked_basis(model: TRM, trained: TrainConfig, checkpoint: Checkpoint) -> Float[Tensor, "D K"] | None:
-    """The basis that training tracked for what a call of the network puts out, latents and answers alike; None without."""
-    store = make_store(trained.store)
-    if not isinstance(store, TrackedStore):
-        return None
-    tensors = {k.removeprefix("store."): x for k, x in checkpoint.training.items() if k.startswith("store.")}
-    store.load_state_dict(tensors | checkpoint.state["store"])
-    tracker = store.trackers.get(f"{model.blocks[-1].name}.h2")
-    return tracker.basis if tracker is not None else None
+def tracked_basis(model: TRM, checkpoint: Checkpoint) -> Float[Tensor, "D K"] | None:
+    """The basis that training tracked for what a call of the network puts out, latents and answers alike; None without
+    one, and where that site was kept in full. Its directions come by descending energy."""
+    site = f"{model.blocks[-1].name}.h2"
+    probe = checkpoint.training.get(f"store.{site}/probe")
+    return None if probe is None else probe[:, : checkpoint.state["store"][f"{site}/rank"]]
 
 
 @torch.inference_mode()
