@@ -60,6 +60,7 @@ class Trace:
     drift: float  # sine of the largest principal angle to the basis before, 0..1
     saved_bytes: int  # held for this site between forward and backward
     energies: tuple[float, ...] = ()  # energy along each basis direction, descending
+    fidelities: tuple[float, ...] = ()  # the fidelity at each recursion step, where it was looked at
 
 
 @dataclass(frozen=True)
@@ -102,17 +103,49 @@ class CheckpointSaved:
 
 
 @dataclass(frozen=True)
+class Spectrum:
+    """Activations of one model (``trained``, ``initial``, ``untied`` or ``step-…``) at one site."""
+
+    step: int  # of the checkpoint
+    model: str
+    site: str
+    supervision_step: int  # counted from 1
+    recursion_step: int  # a call of the last cycle, counted from 1; 0 for all together
+    width: int
+    rows: int
+    energies: tuple[float, ...]  # the first 64 as shares of all, descending; uncentred
+    ranks: dict[str, int]  # at shares of the energy such as "0.95"
+    centred_ranks: dict[str, int]  # the same around the mean
+    participation_ratio: float
+    stable_rank: float
+    intrinsic_dimension: float | None = None  # TwoNN; None where not measured or too few different points
+    gaussian_dimension: float | None = None  # TwoNN of as many points of a flat cloud of the same covariance
+
+
+@dataclass(frozen=True)
+class FileSaved:
+    """A file lies in the run's directory, complete: its name and sha256 (hex)."""
+
+    name: str
+    sha256: str
+    size_bytes: int
+
+
+@dataclass(frozen=True)
 class Result:
-    """The run is complete. ``weights_sha256`` is that of the final ``model.safetensors`` (empty for eval)."""
+    """The run is complete. ``weights_sha256`` is that of the final ``model.safetensors`` (empty but for training)."""
 
     values: dict[str, float]
     weights_sha256: str = ""
     notes: dict[str, str] = field(default_factory=dict)
 
 
-Event = Started | Log | Progress | Metrics | Trace | Memory | Snapshot | CheckpointSaved | Result
+Event = Started | Log | Progress | Metrics | Trace | Memory | Spectrum | Snapshot | CheckpointSaved | FileSaved | Result
 
-_TYPES = {cls.__name__: cls for cls in (Started, Log, Progress, Metrics, Trace, Memory, CheckpointSaved, Result)}
+_TYPES = {
+    cls.__name__: cls
+    for cls in (Started, Log, Progress, Metrics, Trace, Memory, Spectrum, CheckpointSaved, FileSaved, Result)
+}
 
 
 def to_json(event: Event) -> dict[str, Any]:
@@ -129,6 +162,8 @@ def from_json(data: dict[str, Any]) -> Event:
     if cls is None:
         raise ValueError(f"type: expected one of {', '.join(_TYPES)}, got {data.get('type')!r}")
     if cls is Trace:
+        values |= {name: tuple(values.get(name, ())) for name in ("energies", "fidelities")}
+    if cls is Spectrum:
         values["energies"] = tuple(values["energies"])
     if cls is Memory:
         values["sites"] = tuple(SiteBytes(**site) for site in values["sites"])

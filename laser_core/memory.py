@@ -17,7 +17,8 @@ from laser_core.events import Memory, SiteBytes
 from laser_core.layers import Attention, Linear
 from laser_core.model import TRM
 from laser_core.stores.base import ActivationStore
-from laser_core.stores.laser_fused import LaserFused, code_sites
+from laser_core.stores.fused import code_sites
+from laser_core.stores.laser_fused import LaserFused
 from laser_core.stores.tracked import TrackedStore
 
 Account = Counter[tuple[str, str]]  # bytes by (site, kind)

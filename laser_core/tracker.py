@@ -24,6 +24,7 @@ Event = Literal["init", "update", "grow", "shrink", "reset", "fallback"]
 
 OVERSAMPLING = 8  # probe directions beyond the rank: they learn the directions that growth will need
 GROWTH_MARGIN = 0.2  # a rank grows until it holds ε plus this share of 1 - ε,
+TURNED = 0.02  # share of a given rank's energy that is missing where its subspace has turned away
 SHRINK_MARGIN = 0.4  # and shrinks only where it held, and will hold, ε plus this share, so that it doesn't swing
 
 
@@ -89,6 +90,7 @@ class Policy:
     adapt: bool = True
     update_every: int = 10
     patience: int = 3
+    bits: int = 32  # of a stored coordinate, at most: with few, even a basis as wide as the site pays
 
 
 class SubspaceTracker:
@@ -101,25 +103,38 @@ class SubspaceTracker:
     def __init__(self, site: str, width: int, policy: Policy) -> None:
         self.site, self.width, self.policy = site, width, policy
         self.rank = width
+        self.energy = policy.energy
         self.basis: Tensor | None = None
+        self.shares = torch.zeros(0, dtype=torch.float64)  # of the energy, along the basis's directions, descending
         self.updates = 0
+        self.rows = 0  # of this step
         self._misses = 0
         self._interval, self._next_step = 1, 0
         self._probe: Tensor | None = None
         self._collects: Literal["nothing", "gram", "sketch"] = "nothing"
-        self._rows, self._itemsize = 0, 0
-        self._collected = self._held = self._total = torch.zeros(())
+        self.known: tuple[Tensor, Tensor] | None = (
+            None  # of this step's update: directions (D, M), shares (M,) of energy
+        )
+        self._is_in_full = False  # whether activations are kept as they are, exactly
+        self._collected = torch.zeros(())
+        self._held: list[Tensor] = []  # by the basis, at each recursion step,
+        self._totals: list[Tensor] = []  # of all there is
 
     @property
     def observing(self) -> bool:
         """Whether this step's activations are wanted."""
         return self._collects != "nothing"
 
-    def begin_step(self, step: int) -> None:
-        """Training step ``step``, counted from 1, begins."""
-        self._rows = 0
+    def is_due(self, step: int) -> bool:
+        """Whether training step ``step`` should update the basis."""
+        return step >= self._next_step
+
+    def begin_step(self, step: int, due: bool = False) -> None:
+        """Training step ``step``, counted from 1, begins; ``due`` updates the basis in any case."""
+        self.rows = 0
+        self.known = None
         self._collects = "nothing"
-        if step < self._next_step:
+        if not (due or self.is_due(step)):
             return
         may_return = self.policy.adapt and self.policy.energy < 1
         if self.updates == 0 or self._misses >= self.policy.patience or (self.basis is None and may_return):
@@ -128,50 +143,53 @@ class SubspaceTracker:
             self._collects = "sketch"
 
     def observe(self, x_ND: Tensor) -> None:
-        """Adds activations to what this step's update will be made from."""
-        x_ND = x_ND.detach()
-        if not self._rows:
-            self._held = self._total = torch.zeros((), dtype=torch.float64, device=x_ND.device)
+        """Adds the activations of one recursion step to what this step's update will be made from."""
+        x_ND = x_ND.detach().float()
+        if not self.rows:
+            self._held, self._totals = [], []
             columns = self.width if self._probe is None or self._collects == "gram" else self._probe.shape[-1]
             self._collected = torch.zeros(self.width, columns, dtype=torch.float64, device=x_ND.device)
-        self._rows += len(x_ND)
-        self._itemsize = x_ND.element_size()
-        self._total = self._total + x_ND.square().sum()
+        self.rows += len(x_ND)
+        self._totals.append(x_ND.square().sum())
         if self._collects == "gram":
             self._collected += x_ND.T @ x_ND
         elif self._probe is not None:
             coordinates_NM = x_ND @ self._probe
-            self._held = self._held + coordinates_NM[:, : self.rank].square().sum()
+            self._held.append(coordinates_NM[:, : self.rank].square().sum())
             self._collected += x_ND.T @ coordinates_NM
 
     def end_step(self, step: int) -> Trace | None:
         """Updates the basis from what was observed; the trace of it, or None where nothing was."""
         collected, self._collects = self._collects, "nothing"
-        if collected == "nothing" or not self._rows:
+        if collected == "nothing" or not self.rows:
             return None
-        total = float(self._total)
-        before = self.basis
+        self._collected = over_ranks(self._collected)
+        totals, held = (over_ranks(torch.stack(sums).double()) if sums else None for sums in (self._totals, self._held))
+        assert totals is not None
+        total, before = float(totals.sum()), self.basis
+        fidelities = () if held is None else tuple((held / totals).nan_to_num(1.0).clamp_max(1.0).tolist())
         if collected == "gram":
             directions, energies = spectrum(self._collected)
             fidelity = 1.0 if before is None else _share(self._collected, before, total)
             event = self._choose_from_spectrum(energies, total)
         else:
             assert self._probe is not None
+            assert held is not None
             directions, energies = refined(self._probe, self._collected)
-            fidelity = float(self._held) / total if total else 1.0
+            fidelity = float(held.sum()) / total if total else 1.0
             event = self._choose_from_sketch(energies, total, fidelity)
-        self._adopt(directions)
+        self.known = directions, energies / total if total else energies
+        self._adopt(*self.known)
         self._schedule(step)
         self._collected = torch.zeros(())
-        shares = (energies[: self.rank] / total).tolist() if total else []
         moved = drift(before, self.basis) if before is not None and self.basis is not None else 0.0
         self.updates += 1
         return Trace(
             step, self.site, self.updates - 1, event, self.rank, self.width, min(1.0, fidelity), moved,
-            self.saved_bytes(self._rows, self._itemsize), tuple(shares),
+            self.saved_bytes(self.rows), tuple(self.shares.tolist()), fidelities,
         )  # fmt: skip
 
-    def saved_bytes(self, rows: int, itemsize: int) -> int:
+    def saved_bytes(self, rows: int, itemsize: int = 4) -> int:
         """Bytes held for so many rows of this site, its basis included."""
         if self.basis is None:
             return rows * self.width * itemsize
@@ -190,7 +208,7 @@ class SubspaceTracker:
         self._next_step = step + self._interval
 
     def _target(self, margin: float) -> float:
-        return self.policy.energy + margin * (1 - self.policy.energy)
+        return self.energy + margin * (1 - self.energy)
 
     def _choose_from_spectrum(self, energies: Tensor, total: float) -> Event:
         first, was_full = self.updates == 0, self.basis is None
@@ -212,7 +230,7 @@ class SubspaceTracker:
     def _choose_from_sketch(self, energies: Tensor, total: float, fidelity: float) -> Event:
         if not self.policy.adapt:
             return "update"
-        if fidelity < self.policy.energy:
+        if fidelity < self.energy:
             self._misses += 1
             rank = max(self.rank + 1, least_rank(energies, total, self._target(GROWTH_MARGIN)))
             self.rank = min(rank, len(energies), self.width)
@@ -226,13 +244,16 @@ class SubspaceTracker:
 
     def _beyond_break_even(self) -> bool:
         """Where codes and basis take no less than the activations themselves, these are kept, exactly."""
-        if self.rank * (self._rows + self.width) < self.width * self._rows:
-            return False
-        self.rank, self._misses = self.width, 0
-        return True
+        coded = self.rank * (self.rows * self.policy.bits / 32 + self.width)
+        self._is_in_full = self.policy.energy >= 1 or coded >= self.width * self.rows
+        if self._is_in_full:
+            self.rank, self._misses = self.width, 0
+        return self._is_in_full
 
-    def _adopt(self, directions: Tensor) -> None:
-        if self.rank == self.width:
+    def _adopt(self, directions: Tensor, shares: Tensor) -> None:
+        """Takes the leading ``rank`` directions for the basis; a few more are probed, for growth."""
+        self.shares = shares[: self.rank].clone()
+        if self._is_in_full:
             self.basis = self._probe = None
             return
         columns = min(self.width, self.rank + OVERSAMPLING)
@@ -244,21 +265,46 @@ class SubspaceTracker:
         self._probe = probe.contiguous()
         self.basis = self._probe[:, : self.rank].clone(memory_format=torch.contiguous_format)
 
+    @property
+    def known_shares(self) -> list[float]:
+        """Shares of the energy along all directions known from this step's update, descending."""
+        return [] if self.known is None else self.known[1].tolist()
+
+    def set_rank(self, rank: int) -> None:
+        """After this step's update: another rank, of the directions ``known``. From now on only a subspace that turns away
+        from these counts as a miss."""
+        assert self.known is not None
+        self.rank = rank
+        self._beyond_break_even()
+        self._adopt(*self.known)
+        self.energy = (1 - TURNED) * float(self.shares.sum())
+
     # --- resuming
 
     def state_dict(self) -> dict[str, Any]:
         """Tensors and JSON values; call between training steps."""
         state: dict[str, Any] = {"width": self.width, "rank": self.rank, "updates": self.updates}
-        state |= {"misses": self._misses, "interval": self._interval, "next_step": self._next_step}
-        return state if self._probe is None else state | {"probe": self._probe}
+        state |= {"energy": self.energy, "misses": self._misses}
+        state |= {"interval": self._interval, "next_step": self._next_step}
+        return state if self._probe is None else state | {"probe": self._probe, "shares": self.shares}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes up where ``state_dict`` left off, to the bit."""
         self.width, self.rank, self.updates = state["width"], state["rank"], state["updates"]
-        self._misses, self._interval, self._next_step = state["misses"], state["interval"], state["next_step"]
+        self.energy, self._misses = state["energy"], state["misses"]
+        self._interval, self._next_step = state["interval"], state["next_step"]
         self.basis = self._probe = None
-        if "probe" in state:
+        self._is_in_full = "probe" not in state
+        if not self._is_in_full:
             self._point(state["probe"])
+            self.shares = state["shares"]
+
+
+def over_ranks(x: Tensor) -> Tensor:
+    """The sum over all ranks of distributed training, so that they all derive the same basis; ``x`` itself without any."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.all_reduce(x)
+    return x
 
 
 def _share(gram: Tensor, basis: Tensor, total: float) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from laser_core.schema import Checked, option
+from laser_core.schema import Checked, Problem, option
 
 
 @dataclass(frozen=True)
@@ -26,10 +26,9 @@ class CheckpointStore(Checked):
 
 
 @dataclass(frozen=True)
-class LaserStore(Checked):
-    """Keeps the inputs of linear layers in a tracked low-rank basis (LASER, arXiv 2604.17224)."""
+class _Tracked(Checked):
+    """What the stores with tracked bases have in common."""
 
-    kind: Literal["laser"] = "laser"
     energy: float = option(
         0.95,
         "Fidelity threshold ε: share of the activations' energy that the basis must hold; 1 keeps full rank.",
@@ -37,15 +36,34 @@ class LaserStore(Checked):
         le=1,
     )
     rank: int = option(0, "Rank of every site, at most its width; 0 chooses the least that reaches the energy.", ge=0)
+    budget_fraction: float = option(
+        0.0,
+        "Share of its sites' bytes in full that the store may hold, spread over them by their spectra in place of one "
+        "energy for all; 0 sets none.",
+        ge=0,
+        le=1,
+    )
     adapt: bool = option(True, "Let the rank grow and shrink, and reset the basis, as fidelity asks.")
     update_every: int = option(
         10, "Most training steps between two updates of the basis; fewer after fidelity was missed.", ge=1, le=100_000
     )
     patience: int = option(3, "Updates in a row below the threshold before the basis is reset (p).", ge=1, le=1000)
 
+    def cross_check(self) -> list[Problem]:
+        if self.budget_fraction and self.rank:
+            return [Problem("rank", f"expected 0 beside a budget_fraction, which chooses ranks; got {self.rank}")]
+        return []
+
 
 @dataclass(frozen=True)
-class LaserFusedStore(Checked):
+class LaserStore(_Tracked):
+    """Keeps the inputs of linear layers in a tracked low-rank basis (LASER, arXiv 2604.17224)."""
+
+    kind: Literal["laser"] = "laser"
+
+
+@dataclass(frozen=True)
+class LaserFusedStore(_Tracked):
     """Keeps three low-rank tensors per block and computes the rest again from them."""
 
     kind: Literal["laser-fused"] = "laser-fused"
@@ -55,12 +73,68 @@ class LaserFusedStore(Checked):
         gt=0,
         le=1,
     )
-    rank: int = option(0, "Rank of every site, at most its width; 0 chooses the least that reaches the energy.", ge=0)
-    adapt: bool = option(True, "Let the rank grow and shrink, and reset the basis, as fidelity asks.")
-    update_every: int = option(
-        10, "Most training steps between two updates of the basis; fewer after fidelity was missed.", ge=1, le=100_000
+
+
+@dataclass(frozen=True)
+class LaserCodedStore(_Tracked):
+    """Keeps three tensors per block as packed codes of a few bits in a tracked eigenbasis, and computes the rest again."""
+
+    kind: Literal["laser-coded"] = "laser-coded"
+    energy: float = option(
+        0.9999,
+        "Fidelity threshold ε: the basis leaves out at most 1 - ε of the energy, and codes lose at most as much again; "
+        "1 keeps everything.",
+        gt=0,
+        le=1,
     )
-    patience: int = option(3, "Updates in a row below the threshold before the basis is reset (p).", ge=1, le=1000)
+    keep: Literal["sublayer", "call"] = option(
+        "sublayer",
+        "What is coded: all that flows between sublayers, or a network call's input alone, run again from it.",
+    )
 
 
-Store = NoneStore | CheckpointStore | LaserStore | LaserFusedStore
+@dataclass(frozen=True)
+class QuantStore(Checked):
+    """Keeps what laser-coded keeps, in groups of integers without a basis: its control."""
+
+    kind: Literal["quant"] = "quant"
+    bits: Literal[4, 8] = option(4, "Bits of a number.")
+    group: Literal[16, 32, 64, 128] = option(64, "Numbers that share one scale and one offset (two bytes each).")
+
+
+@dataclass(frozen=True)
+class AsiStore(Checked):
+    """Keeps the inputs of linear layers in a basis of each call's own, warm-started from the last step's
+    (ASI, arXiv 2505.05086)."""
+
+    kind: Literal["asi"] = "asi"
+    rank: int = option(16, "Rank of every site, at most its width.", ge=1)
+
+
+@dataclass(frozen=True)
+class RandomStore(Checked):
+    """Keeps the inputs of linear layers in a random basis that never changes: the control for tracking."""
+
+    kind: Literal["random"] = "random"
+    rank: int = option(16, "Rank of every site, at most its width.", ge=1)
+
+
+@dataclass(frozen=True)
+class AutoStore(Checked):
+    """Takes the fastest store that fits a memory budget, by a short calibration at the start."""
+
+    memory_budget: float = option(help="Most MiB held between forward and backward.", gt=0)
+    kind: Literal["auto"] = "auto"
+
+
+Store = (
+    NoneStore
+    | CheckpointStore
+    | LaserStore
+    | LaserFusedStore
+    | LaserCodedStore
+    | QuantStore
+    | AsiStore
+    | RandomStore
+    | AutoStore
+)

@@ -2,29 +2,56 @@
 
 from __future__ import annotations
 
-from laser_core.config import CheckpointStore, LaserFusedStore, LaserStore, NoneStore, Store
+from laser_core.config import (
+    AsiStore,
+    AutoStore,
+    CheckpointStore,
+    LaserCodedStore,
+    LaserFusedStore,
+    LaserStore,
+    NoneStore,
+    QuantStore,
+    RandomStore,
+    Store,
+)  # fmt: skip
+from laser_core.stores.asi import Asi, Random
 from laser_core.stores.base import ActivationStore
 from laser_core.stores.checkpoint import Checkpoint
 from laser_core.stores.laser import Laser
+from laser_core.stores.laser_coded import LaserCoded
 from laser_core.stores.laser_fused import LaserFused
+from laser_core.stores.quant import Quant
 from laser_core.tracker import Policy
 
+CODE_BITS = 8  # that a coded coordinate takes at most, on average: where a basis stops to pay
 
-def make_store(config: Store) -> ActivationStore:
-    """The activation store of a run's configuration; nothing in it is random."""
+
+def make_store(config: Store, seed: int = 0) -> ActivationStore:
+    """The activation store of a run's configuration; ``seed`` decides what some of them draw. An ``auto`` store is settled
+    by a calibration first (``calibrate.choose``)."""
     match config:
         case NoneStore():
             return ActivationStore()
         case CheckpointStore():
             return Checkpoint(config.unit)
         case LaserStore():
-            return Laser(_policy(config))
+            return Laser(_policy(config), config.budget_fraction)
         case LaserFusedStore():
-            return LaserFused(_policy(config))
+            return LaserFused(_policy(config), config.budget_fraction)
+        case LaserCodedStore():
+            return LaserCoded(_policy(config, CODE_BITS), config.budget_fraction, config.keep, seed)
+        case QuantStore():
+            return Quant(config.bits, config.group, seed)
+        case AsiStore():
+            return Asi(config.rank)
+        case RandomStore():
+            return Random(config.rank, seed)
+        case AutoStore():
+            raise ValueError("store: auto is chosen by a calibration, not made")
 
 
-def _policy(config: LaserStore | LaserFusedStore) -> Policy:
-    return Policy(config.energy, config.rank, config.adapt, config.update_every, config.patience)
+def _policy(config: LaserStore | LaserFusedStore | LaserCodedStore, bits: int = 32) -> Policy:
+    return Policy(config.energy, config.rank, config.adapt, config.update_every, config.patience, bits)
 
 
 __all__ = ["ActivationStore", "make_store"]

@@ -13,14 +13,14 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from laser_core.stores.tracked import TrackedStore
+from laser_core.stores.tracked import BasedStore, TrackedStore
 
 if TYPE_CHECKING:
     from laser_core.layers import Linear
 
 
-class Laser(TrackedStore):
-    """Store ``laser``. The gradient of a layer's input stays exact; that of its weight is dW·QQᵀ."""
+class LinearInputs(BasedStore):
+    """Codes the input of every linear layer. The gradient of a layer's input stays exact; that of its weight is dW·QQᵀ."""
 
     def linear(self, layer: Linear, x_ND: Tensor) -> Tensor:
         # What attention gives to its output projection it also keeps itself: a code would be held on top of it.
@@ -32,6 +32,10 @@ class Laser(TrackedStore):
         code_NK = self.keep(x_ND.detach() @ basis_DK, layer.site, "code")
         y_NO: Tensor = _Linear.apply(x_ND, layer.weight, self.stand_in(layer.site, layer.weight, basis_DK), code_NK)  # type: ignore[no-untyped-call]
         return y_NO
+
+
+class Laser(LinearInputs, TrackedStore):
+    """Store ``laser``."""
 
 
 class _Linear(Function):

@@ -1,10 +1,12 @@
-"""What the two LASER stores share: a tracked basis for every site, and weight gradients at its rank.
+"""What the LASER stores share: a tracked basis for every site, and weight gradients at its rank.
 
 Shapes: N rows, D width of the site, O width of the layer's output, K rank.
 """
 
 from __future__ import annotations
 
+import dataclasses
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,33 +22,87 @@ if TYPE_CHECKING:
     from jaxtyping import Float
 
 
-class TrackedStore(ActivationStore):
-    """Sites appear at their first activation; each has one basis, shared by all recursion steps."""
+class BasedStore(ActivationStore, ABC):
+    """Packs activations with bases, and takes weight gradients at their rank."""
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.policy = policy
-        self.trackers: dict[str, SubspaceTracker] = {}
-        self._step = 0
-        self._stand_ins: dict[str, Tensor] = {}
+        self._stand_ins: dict[tuple[str, int], Tensor] = {}
 
-    def begin_step(self, step: int) -> None:
-        self._step = step
-        for tracker in self.trackers.values():
-            tracker.begin_step(step)
-
-    def end_step(self) -> list[Trace]:
-        self._stand_ins.clear()
-        traces = [tracker.end_step(self._step) for tracker in self.trackers.values()]
-        self._step = 0
-        return [trace for trace in traces if trace is not None]
+    @abstractmethod
+    def basis(self, site: str, x_ND: Tensor) -> Tensor | None:
+        """The basis (D, K), labelled, to pack ``x`` with, or None to keep it in full."""
 
     def begin_forward(self) -> None:
         super().begin_forward()
         self._stand_ins.clear()
 
+    def end_step(self) -> list[Trace]:
+        self._stand_ins.clear()
+        return super().end_step()
+
+    def stand_in(self, site: str, weight_OD: Tensor, basis_DK: Tensor) -> Tensor:
+        """This forward pass's stand-in for ``weight · basis`` (see _StandIn)."""
+        key = (site, basis_DK.data_ptr())
+        if key not in self._stand_ins:
+            self._stand_ins[key] = _StandIn.apply(weight_OD, self.keep(basis_DK, site, "basis"))  # type: ignore[no-untyped-call]
+        return self._stand_ins[key]
+
+
+class TrackedStore(BasedStore):
+    """Sites appear at their first activation; each has one basis, shared by all recursion steps."""
+
+    def __init__(self, policy: Policy, budget: float = 0.0) -> None:
+        super().__init__()
+        self.policy, self.budget = policy, budget
+        self.trackers: dict[str, SubspaceTracker] = {}
+        self._step = 0
+
+    def begin_step(self, step: int) -> None:
+        self._step = step
+        trackers = self.trackers.values()
+        due = self.budget > 0 and any(
+            tracker.is_due(step) for tracker in trackers
+        )  # a budget is spread over all at once
+        for tracker in trackers:
+            tracker.begin_step(step, due)
+
+    def end_step(self) -> list[Trace]:
+        super().end_step()
+        traces = [tracker.end_step(self._step) for tracker in self.trackers.values()]
+        self._step = 0
+        if self.budget and any(traces):
+            self.spread_budget([tracker for tracker in self.trackers.values() if tracker.known])
+        return [self._as_it_stands(trace) for trace in traces if trace is not None]
+
+    def _as_it_stands(self, trace: Trace) -> Trace:
+        tracker = self.trackers[trace.site]
+        energies = tuple(tracker.shares.tolist())
+        return dataclasses.replace(trace, rank=tracker.rank, saved_bytes=self.site_bytes(tracker), energies=energies)
+
+    def site_bytes(self, tracker: SubspaceTracker) -> int:
+        """Bytes that a site of as many rows as last seen holds."""
+        return tracker.saved_bytes(tracker.rows)
+
+    def spread_budget(self, trackers: list[SubspaceTracker]) -> None:
+        """Gives the byte budget to the directions, of all sites, that hold most energy per byte."""
+        left = self.budget * sum(tracker.rows * tracker.width for tracker in trackers)
+        ranks = [1] * len(trackers)
+        worth = [
+            (share / (tracker.rows + tracker.width), index)
+            for index, tracker in enumerate(trackers)
+            for share in tracker.known_shares[1:]
+        ]
+        left -= sum(tracker.rows + tracker.width for tracker in trackers)
+        for _, index in sorted(worth, reverse=True):
+            left -= trackers[index].rows + trackers[index].width
+            if left < 0:
+                break
+            ranks[index] += 1
+        for tracker, rank in zip(trackers, ranks, strict=True):
+            tracker.set_rank(rank)
+
     def basis(self, site: str, x_ND: Tensor) -> Tensor | None:
-        """The basis to pack ``x`` with, or None to keep it in full; lets the site's tracker see it."""
         tracker = self.trackers.get(site)
         if tracker is None:
             if not self._step:  # a look from outside of training, before its first step
@@ -56,12 +112,6 @@ class TrackedStore(ActivationStore):
         if tracker.observing:
             tracker.observe(x_ND)
         return tracker.basis if tracker.basis is None else self.keep(tracker.basis, site, "basis")
-
-    def stand_in(self, site: str, weight_OD: Tensor, basis_DK: Tensor) -> Tensor:
-        """This forward pass's stand-in for ``weight · basis`` (see _StandIn)."""
-        if site not in self._stand_ins:
-            self._stand_ins[site] = _StandIn.apply(weight_OD, self.keep(basis_DK, site, "basis"))  # type: ignore[no-untyped-call]
-        return self._stand_ins[site]
 
     def state_dict(self) -> StateDict:
         return {

@@ -1,0 +1,179 @@
+"""Transform coding of activations: coordinates in a tracked basis, quantised and packed into whole numbers.
+
+Every direction gets as many bits as its variance earns (reverse water-filling): the allocation is the cheapest one whose
+expected distortion stays within what is allowed, so all directions end on nearly one step size. A dither that both sides
+can draw is added before rounding and subtracted after it: codes are unbiased, as with stochastic rounding, at half of its
+noise (Δ²/12 instead of Δ²/6).
+
+Shapes: B batch, L positions, K directions, W words of 24 bits per row.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int, UInt8
+
+WORD_BITS = 24  # the widest whole numbers that float32 holds exactly
+
+# The uniform dithered quantiser of a unit normal variable with 2^b levels, b = 0 … 12: the step with the least mean square
+# error, and that error, by numerical integration (tests/core/test_coding.py does it again).
+STEPS = (1.0, 1.5316, 1.0121, 0.5912, 0.3363, 0.1884, 0.1041, 0.0569, 0.0308, 0.0165, 0.0088, 0.0046, 0.0024)
+ERRORS = (
+    1.0, 0.44379, 0.12897, 0.038520, 0.011651, 3.5055e-3, 1.0410e-3, 3.0441e-4, 8.7693e-5, 2.4920e-5, 6.9970e-6, 1.9444e-6,
+    5.3554e-7,
+)  # fmt: skip
+MOST_BITS = len(STEPS) - 1
+
+
+# --- how many bits -----------------------------------------------------------------------------------------------------
+
+
+def widths_at(log_price: float, variances: Float[Tensor, "K"]) -> Int[Tensor, "K"]:
+    """Bits of each direction where one more bit must lower the expected squared error by its price."""
+    bits = torch.arange(len(ERRORS), dtype=torch.float64)
+    return (_errors(variances) + math.exp(log_price) * bits).argmin(1)
+
+
+def expected_error(variances: Float[Tensor, "K"], widths: Int[Tensor, "K"]) -> float:
+    """Squared error of normal variables, summed over directions."""
+    return float(_errors(variances).gather(1, widths[:, None]).sum())
+
+
+def _errors(variances: Tensor) -> Tensor:
+    return variances.double().cpu()[:, None] * torch.tensor(ERRORS, dtype=torch.float64)  # (K, bits)
+
+
+def allocate(variances: Float[Tensor, "K"], distortion: float) -> Int[Tensor, "K"]:
+    """The fewest bits in all, at least 1 per direction, whose expected squared error stays within ``distortion``; the
+    most there are (12 per direction) where none does."""
+    low, high = -60.0, 20.0  # log of a bit's price: the higher, the fewer bits and the more error
+    for _ in range(40):
+        price = (low + high) / 2
+        is_enough = expected_error(variances, widths_at(price, variances).clamp_min(1)) <= distortion
+        low, high = (price, high) if is_enough else (low, price)
+    return widths_at(low, variances).clamp_min(1)
+
+
+def rate_bound(variances: Float[Tensor, "K"], distortion: float) -> float:
+    """Bits per row that no code of independent normal directions can do without: R = Σ max(0, ½ log₂(λ/θ)) at the water
+    level θ where Σ min(λ, θ) is ``distortion`` (Cover & Thomas, Elements of Information Theory, 10.3.3)."""
+    variances = variances.double()
+    low, high = 0.0, float(variances.max())
+    for _ in range(100):
+        level = (low + high) / 2
+        low, high = (level, high) if variances.clamp_max(level).sum() <= distortion else (low, level)
+    return float((variances / max(low, 1e-300)).log2().clamp_min(0).sum()) / 2
+
+
+# --- where they go -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where each direction's bits stand in a row of words; all tensors on the device of the activations."""
+
+    widths_K: Tensor  # bits of each direction
+    steps_K: Tensor  # quantiser's step for unit variance
+    middle_K: Tensor  # (2^b - 1) / 2
+    place_KW: Tensor  # one 2^shift per direction: codes · place = words
+    word_K: Tensor  # the word of each direction,
+    shift_K: Tensor  # its lowest bit there,
+    mask_K: Tensor  # and 2^b - 1
+
+    @property
+    def bytes_per_row(self) -> int:
+        return self.place_KW.shape[1] * WORD_BITS // 8
+
+
+def layout(variances: Float[Tensor, "K"], distortion: float) -> Layout:
+    """Allocates bits and places them. Bits that packing leaves free make some directions finer; therefore a little more
+    distortion is allowed at first than in the end."""
+    of = variances.tolist()
+    for allowance in (1.3, 1.2, 1.1, 1.05, 1.0):
+        widths: list[int] = allocate(variances, distortion * allowance).tolist()
+        words = _placed(widths)
+        for word in words:
+            _widen(widths, of, word)
+        if expected_error(variances, torch.tensor(widths)) <= distortion:
+            break
+    return _layout(widths, words, variances.device)
+
+
+def _placed(widths: list[int]) -> list[list[int]]:
+    """The directions in each word: first fit, widest first."""
+    words: list[list[int]] = []
+    free: list[int] = []
+    for index in sorted(range(len(widths)), key=lambda i: -widths[i]):
+        number = next((n for n, bits in enumerate(free) if bits >= widths[index]), len(words))
+        if number == len(words):
+            words.append([])
+            free.append(WORD_BITS)
+        words[number].append(index)
+        free[number] -= widths[index]
+    return words
+
+
+def _widen(widths: list[int], variances: list[float], word: list[int]) -> None:
+    for _ in range(WORD_BITS - sum(widths[i] for i in word)):
+        best = max(word, key=lambda i: variances[i] * _gain(widths[i]))
+        widths[best] = min(widths[best] + 1, MOST_BITS)
+
+
+def _gain(width: int) -> float:
+    return ERRORS[width] - ERRORS[width + 1] if width < MOST_BITS else 0.0
+
+
+def _layout(widths: list[int], words: list[list[int]], device: torch.device) -> Layout:
+    place_KW = torch.zeros(len(widths), len(words))
+    word_K, shift_K = torch.zeros(len(widths), dtype=torch.int64), torch.zeros(len(widths), dtype=torch.int32)
+    for number, word in enumerate(words):
+        shift = 0
+        for index in word:
+            place_KW[index, number] = float(1 << shift)
+            word_K[index], shift_K[index] = number, shift
+            shift += widths[index]
+    widths_K = torch.tensor(widths)
+    mask_K = (1 << widths_K.int()) - 1
+    tensors = (widths_K, torch.tensor(STEPS)[widths_K], mask_K / 2, place_KW, word_K, shift_K, mask_K)
+    return Layout(*(tensor.to(device) for tensor in tensors))
+
+
+# --- codes -------------------------------------------------------------------------------------------------------------
+
+
+def encode(
+    coordinates: Float[Tensor, "B L K"], layout: Layout, seed: int
+) -> tuple[UInt8[Tensor, "B L 3W"], Float[Tensor, "K"]]:
+    """Packed codes, and the step of each direction: its standard deviation here times the quantiser's step."""
+    rows = coordinates.shape[0] * coordinates.shape[1]
+    deviation_K = torch.linalg.vector_norm(coordinates, dim=(0, 1)) * rows**-0.5
+    step_K = (deviation_K * layout.steps_K).clamp_min_(torch.finfo(torch.float32).tiny)
+    levels = torch.addcmul(_offset(layout, coordinates.shape[1], seed), coordinates, 1 / step_K).round_()
+    levels = levels.clamp_min_(0).minimum(layout.mask_K)
+    words = (levels.flatten(0, 1) @ layout.place_KW).int().view(*coordinates.shape[:2], -1)
+    return words.unsqueeze(-1).view(torch.uint8)[..., :3].flatten(2), step_K
+
+
+def decode(
+    packed: UInt8[Tensor, "B L 3W"], step_K: Float[Tensor, "K"], layout: Layout, seed: int
+) -> Float[Tensor, "B L K"]:
+    """The coordinates, but for an error of about Δ²/12 in each direction."""
+    octets = packed.view(*packed.shape[:2], -1, 3)
+    words = torch.nn.functional.pad(octets, (0, 1)).view(torch.int32).squeeze(-1)
+    levels = (words.index_select(-1, layout.word_K) >> layout.shift_K) & layout.mask_K
+    return (levels - _offset(layout, packed.shape[1], seed)) * step_K
+
+
+def _offset(layout: Layout, positions: int, seed: int) -> Float[Tensor, "L K"]:
+    """Dither plus the middle level. The rows of a batch share it: their errors differ as their activations do."""
+    device = layout.middle_K.device
+    generator = torch.Generator(device).manual_seed(seed)
+    dither = torch.rand(positions, len(layout.middle_K), generator=generator, device=device)
+    return dither.add_(layout.middle_K - 0.5)

@@ -1,0 +1,171 @@
+"""The fused block: one node of the graph per call of the network holds what was packed of the activations that flow between
+its sublayers, and the norms' inverse norms; backward computes everything else again from them.
+
+With ``y = rms(x + outer(core(inner(x))))`` for every sublayer, backward needs y and the inverse norms for the norm, and x for
+the rest. What one sublayer puts out the next takes in, so a call of n blocks holds 2n + 1 packs; ``keep="call"`` holds the
+first alone and runs the sublayers again from it. Nonlinear parts see unpacked activations, so the gradient is exact only
+where packing loses nothing.
+
+Shapes: B batch, L positions, D width, K rank, O width out of the inner layer, I width into the outer layer.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+
+from laser_core.layers import GatedSiLU
+from laser_core.stores.base import ActivationStore
+from laser_core.stores.tracked import Code
+
+if TYPE_CHECKING:
+    from laser_core.layers import Block, Sublayer
+
+_EAGER = ActivationStore()
+
+
+@dataclass(frozen=True)
+class Packed:
+    """What is held of activations: tensors, and the function that reads them."""
+
+    tensors: tuple[Tensor, ...]
+    read: Callable[..., Code]
+
+
+class Fused(ActivationStore, ABC):
+    """Sites are a block's input h and middle h1, and the last block's output h2."""
+
+    keeps: Literal["sublayer", "call"] = "sublayer"
+
+    @abstractmethod
+    def pack(self, site: str, x_BLD: Tensor) -> Packed:
+        """Packs activations; what it holds is labelled."""
+
+    def inner_weight(self, sublayer: Sublayer, site: str) -> Tensor:
+        """What takes the gradient of the inner weight (see ``tracked.TrackedStore.stand_in``)."""
+        return sublayer.inner.weight
+
+    def projection(self, site: str, weight_OD: Tensor, basis_DK: Tensor) -> Tensor:
+        """``weight · basis`` (O, K)."""
+        return weight_OD @ basis_DK
+
+    def call(self, blocks: Sequence[Block], hidden_BLD: Tensor, injection_BLD: Tensor) -> Tensor:
+        if not torch.is_grad_enabled():
+            return super().call(blocks, hidden_BLD, injection_BLD)
+        sublayers = [sublayer for block in blocks for sublayer in block.sublayers]
+        sites = code_sites(blocks)
+        x_BLD = hidden_BLD + injection_BLD
+        weights = [self.inner_weight(s, site) for s, site in zip(sublayers, sites, strict=False)]
+        weights += [sublayer.outer.weight for sublayer in sublayers]
+        y_BLD: Tensor = _Call.apply(self, sublayers, sites, x_BLD, *weights)  # type: ignore[no-untyped-call]
+        return y_BLD
+
+
+def code_sites(blocks: Sequence[Block]) -> list[str]:
+    """The sites of a call's packs, in the order of the forward pass."""
+    return [f"{block.name}.{name}" for block in blocks for name in ("h", "h1")] + [f"{blocks[-1].name}.h2"]
+
+
+class _Call(Function):
+    """All sublayers of a call, in turn. The gradients of weights go to ``weights``: inner ones, then outer ones."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, store: Fused, sublayers: list[Sublayer], sites: list[str], x_BLD: Tensor, *weights: Tensor
+    ) -> Tensor:
+        packs, inverse_norms = [store.pack(sites[0], x_BLD)], []
+        for sublayer, site in zip(sublayers, sites[1:], strict=True):
+            x_BLD, inverse_norm = sublayer(x_BLD, _EAGER)
+            if store.keeps == "sublayer":
+                packs.append(store.pack(site, x_BLD))
+                inverse_norms.append(store.keep(inverse_norm, site, "norm"))
+        ctx.store, ctx.sublayers, ctx.sites = store, sublayers, sites
+        ctx.reads = [(pack.read, len(pack.tensors)) for pack in packs]
+        # A stand-in, not the weight itself: then the gradient wanted is that of weight · basis.
+        ctx.stands_in = [given is not s.inner.weight for given, s in zip(weights, sublayers, strict=False)]
+        ctx.save_for_backward(*inverse_norms, *(tensor for pack in packs for tensor in pack.tensors))
+        return x_BLD
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient_BLD: Tensor) -> tuple[Tensor | None, ...]:
+        codes, inverse_norms = _unpacked(ctx)
+        if ctx.store.keeps == "call":
+            codes, inverse_norms = _run_again(codes[0], ctx.sublayers)
+        inner: list[Tensor] = []
+        outer: list[Tensor] = []
+        y_BLD = codes.pop().decoded()
+        for index in reversed(range(len(ctx.sublayers))):
+            sublayer, code = ctx.sublayers[index], codes.pop()
+            x_BLD = code.decoded()
+            source, weight = sublayer.turned(x_BLD), sublayer.inner.weight
+            if ctx.stands_in[index] and code.basis is not None:
+                source, weight = code.values, ctx.store.projection(ctx.sites[index], weight, code.basis)
+            gradient_BLD, d_inner, d_outer = _sublayer_backward(
+                sublayer, source, weight, y_BLD, inverse_norms.pop(), gradient_BLD
+            )
+            inner.insert(0, d_inner)
+            outer.insert(0, d_outer)
+            y_BLD = x_BLD
+        return None, None, None, gradient_BLD, *inner, *outer
+
+
+def _unpacked(ctx: Any) -> tuple[list[Code], list[Tensor]]:
+    saved = list(ctx.saved_tensors)
+    held = len(saved) - sum(count for _, count in ctx.reads)
+    inverse_norms, tensors = saved[:held], iter(saved[held:])
+    return [read(*(next(tensors) for _ in range(count))) for read, count in ctx.reads], inverse_norms
+
+
+def _run_again(code: Code, sublayers: list[Sublayer]) -> tuple[list[Code], list[Tensor]]:
+    """What the sublayers between put out, computed from the call's unpacked input."""
+    codes, inverse_norms, x_BLD = [code], [], code.decoded()
+    for sublayer in sublayers:
+        x_BLD, inverse_norm = sublayer(x_BLD, _EAGER)
+        codes.append(Code(x_BLD, None))
+        inverse_norms.append(inverse_norm)
+    return codes, inverse_norms
+
+
+def _sublayer_backward(
+    sublayer: Sublayer, source: Tensor, weight: Tensor, y_BLD: Tensor, inverse_norm: Tensor, gradient_BLD: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of the sublayer's input, of ``weight`` (inner(x) = source · weightᵀ) and of the outer weight."""
+    y, dy = sublayer.turned(y_BLD), sublayer.turned(gradient_BLD)
+    d_sum = inverse_norm * torch.addcmul(dy, y, (dy * y).mean(-1, keepdim=True), value=-1)  # RMSNorm's, from its output
+    before, d_after = source @ weight.T, d_sum @ sublayer.outer.weight
+    if isinstance(sublayer.core, GatedSiLU):
+        after, d_before = _gated_silu(before, d_after)
+    else:
+        after, d_before = _through_autograd(sublayer.core, before, d_after)
+    rows_ND = d_sum.reshape(-1, d_sum.shape[-1])
+    d_outer = rows_ND.T @ after.reshape(-1, after.shape[-1])
+    d_before_NO = d_before.reshape(-1, d_before.shape[-1])
+    d_inner = d_before_NO.T @ source.reshape(-1, source.shape[-1])
+    dx = torch.addmm(rows_ND, d_before_NO, sublayer.inner.weight).view_as(d_sum)
+    return sublayer.turned(dx), d_inner, d_outer
+
+
+def _gated_silu(before: Tensor, d_after: Tensor) -> tuple[Tensor, Tensor]:
+    """Output and input gradient of silu(gate) · up, without the copies that autograd makes of the two halves."""
+    gate, up = before.chunk(2, dim=-1)
+    d_gate, d_up = (d_before := torch.empty_like(before)).chunk(2, dim=-1)
+    silu = F.silu(gate)
+    torch.mul(d_after, silu, out=d_up)
+    d_gate.copy_(torch.ops.aten.silu_backward(d_after.mul_(up), gate))
+    return silu.mul_(up), d_before
+
+
+def _through_autograd(core: Callable[[Tensor], Tensor], before: Tensor, d_after: Tensor) -> tuple[Tensor, Tensor]:
+    with torch.enable_grad():
+        after = core(leaf := before.requires_grad_())
+    (d_before,) = torch.autograd.grad(after, leaf, d_after)
+    return after.detach(), d_before
