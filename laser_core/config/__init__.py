@@ -7,6 +7,7 @@ test. This package never loads torch.
 from laser_core.config.model import ModelConfig
 from laser_core.config.runs import (
     SCHEMA_VERSION,
+    AnalysisConfig,
     Device,
     EvalConfig,
     ProjectionConfig,
@@ -16,13 +17,49 @@ from laser_core.config.runs import (
     input_names,
     parse_run,
 )  # fmt: skip
-from laser_core.config.stores import CheckpointStore, LaserFusedStore, LaserStore, NoneStore, Store
-from laser_core.config.tasks import CsvTask, SudokuTask, Task
+from laser_core.config.stores import (
+    AsiStore,
+    AutoStore,
+    CheckpointStore,
+    LaserCodedStore,
+    LaserFusedStore,
+    LaserStore,
+    NoneStore,
+    QuantStore,
+    RandomStore,
+    Store,
+)  # fmt: skip
+from laser_core.config.tasks import CsvTask, MazeTask, SudokuTask, Task
 from laser_core.config.training import TrainingConfig
 from laser_core.schema import ConfigError, Problem, to_json
 
 __all__ = [
-    "SCHEMA_VERSION", "CheckpointStore", "ConfigError", "CsvTask", "Device", "EvalConfig", "LaserFusedStore",
-    "LaserStore", "ModelConfig", "NoneStore", "Problem", "ProjectionConfig", "RunConfig", "Store", "SudokuTask", "Task",
-    "TrainConfig", "TrainingConfig", "config_hash", "input_names", "parse_run", "to_json",
+    "SCHEMA_VERSION",
+    "AnalysisConfig",
+    "AsiStore",
+    "AutoStore",
+    "CheckpointStore",
+    "ConfigError",
+    "CsvTask",
+    "Device",
+    "EvalConfig",
+    "LaserCodedStore",
+    "LaserFusedStore",
+    "LaserStore",
+    "MazeTask", "ModelConfig",
+    "NoneStore",
+    "Problem",
+    "ProjectionConfig",
+    "QuantStore",
+    "RandomStore",
+    "RunConfig",
+    "Store",
+    "SudokuTask",
+    "Task",
+    "TrainConfig",
+    "TrainingConfig",
+    "config_hash",
+    "input_names",
+    "parse_run",
+    "to_json",
 ]  # fmt: skip
