@@ -1,7 +1,7 @@
-"""The symmetries of Sudoku: drawn at random for augmentation, and a key of puzzles that none of them can change.
+"""Symmetries of puzzles: drawn at random for augmentation, and keys of puzzles that none of them can change.
 
-Digits may be permuted, bands and stacks, rows within a band and columns within a stack; the grid may be transposed, but
-not 6×6, whose boxes of 2×3 would become 3×2.
+Sudoku: digits may be permuted, bands and stacks, rows within a band and columns within a stack; the grid may be transposed, but
+not 6×6, whose boxes of 2×3 would become 3×2. Mazes and other grids: the eight turns and reflections of a square.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from torch import Tensor
 
 from laser_core.sudoku import box_shape
 
-FIRST_DIGIT = 2  # token of digit 1; 0 is padding and 1 a blank, as in the official TRM data
+BLANK, FIRST_DIGIT = 1, 2  # tokens of a blank and of digit 1; 0 is padding, as in the official TRM data
+DIHEDRAL = 8  # turns and reflections: bit 0 mirrors rows, bit 1 columns, bit 2 transposes
 
 # Shapes: B puzzles of a batch, N puzzles, S cells (size²).
 
@@ -44,6 +45,35 @@ def _random_lines(batch: int, groups: int, members: int, generator: torch.Genera
     group = torch.rand(batch, groups, 1, generator=generator).argsort(1)
     member = torch.rand(batch, groups, members, generator=generator).argsort(2)
     return (group * members + member).flatten(1)
+
+
+def dihedral_cells(transform_B: Tensor, heights_B: Tensor | int, widths_B: Tensor | int, size: int) -> Tensor:
+    """(B, S): which cell comes to each place when the height × width corner of the grid is turned or mirrored.
+
+    ``transform_B`` holds 0..7. What comes to places outside the corner's new shape is of no meaning.
+    """
+    heights, widths, transform = (torch.as_tensor(x).view(-1, 1, 1) for x in (heights_B, widths_B, transform_B))
+    row, column = torch.arange(size)[:, None], torch.arange(size)[None]
+    transposes = transform & 4 > 0
+    row, column = torch.where(transposes, column, row), torch.where(transposes, row, column)
+    row = torch.where(transform & 1 > 0, heights - 1 - row, row)
+    column = torch.where(transform & 2 > 0, widths - 1 - column, column)
+    return (row * size + column).clamp(0, size * size - 1).flatten(1)
+
+
+def dihedral_inverse(transform_B: Tensor) -> Tensor:
+    """The transform that undoes each: its own, but that a transposition exchanges the mirrors."""
+    exchanged = (transform_B & 1) << 1 | (transform_B & 2) >> 1 | 4
+    return torch.where(transform_B & 4 > 0, exchanged, transform_B)
+
+
+def dihedral_key(tokens_NS: NDArray[np.uint8], size: int) -> NDArray[np.uint64]:
+    """A 64-bit key per square grid, equal for those that a turn or reflection makes equal; others share one by chance only."""
+    cells = dihedral_cells(torch.arange(DIHEDRAL), size, size, size).numpy()
+    place = np.arange(size * size, dtype=np.uint64) << np.uint64(8)
+    keys = [_mix(tokens_NS[:, image] + place).sum(1) for image in cells]
+    least: NDArray[np.uint64] = np.min(keys, axis=0)
+    return least
 
 
 def symmetry_key(puzzles_NS: NDArray[np.uint8], size: int) -> NDArray[np.uint64]:

@@ -178,7 +178,15 @@ def load_model(trained: TrainConfig, task: PuzzleTask, checkpoint: Checkpoint, w
             f"has {task.size}×{task.size} puzzles ({task.vocab_size} tokens), but the checkpoint knows {learnt} tokens"
         )
         raise ConfigError(Problem("task", f"{message}; choose puzzles of the size it was trained on"))
-    model = TRM(trained.model, task.vocab_size, task.seq_len, store=ActivationStore(), generator=torch.Generator())
+    known = len(state["puzzle_table"]) if "puzzle_table" in state else task.puzzle_identifiers
+    if known < task.puzzle_identifiers:
+        message = f"has {task.puzzle_identifiers} puzzle identifiers, but the checkpoint's embedding knows {known}"
+        raise ConfigError(Problem("task", f"{message}; choose the puzzles and augmentations it was trained on"))
+    sizes = (task.vocab_size, task.seq_len, known)
+    model = TRM(trained.model, *sizes, store=ActivationStore(), generator=torch.Generator())
+    if any(state[name].shape != x.shape for name, x in model.state_dict().items()):
+        message = f"has {task.seq_len} cells, and the checkpoint's model knows the positions of another number"
+        raise ConfigError(Problem("task", f"{message}; choose puzzles of the size it was trained on"))
     model.load_state_dict(state)
     return model
 
@@ -190,7 +198,7 @@ def _chosen(config: EvalConfig, task: PuzzleTask) -> Puzzles:
             Problem("split", f"the task has no {config.split} puzzles; name a dataset in task.{config.split}")
         )
     limit = config.max_puzzles or len(puzzles)
-    return Puzzles(puzzles.inputs_NS[:limit], puzzles.labels_NS[:limit])
+    return puzzles[:limit]
 
 
 def _verifier(config: EvalConfig, task: PuzzleTask) -> Verifier | None:

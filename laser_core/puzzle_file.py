@@ -1,8 +1,10 @@
-"""Sudoku puzzles in the community's CSV format, read row by row and checked wholly. Never loads torch or numpy.
+"""Sudoku or mazes in the community's CSV format, read row by row and checked wholly. Never loads torch or numpy.
 
-The header names the columns ``source,q,a,rating`` in any order, and no others: a column that nobody reads is more often a
-mistake than wanted. ``q`` is the puzzle with ``.`` or ``0`` for a blank, ``a`` its solution, both 16, 36 or 81 characters
-in reading order. Whether the solution is the only one is not checked: for the hardest puzzles that takes seconds.
+The header names the columns ``source,q,a,rating`` in any order (or ``question`` and ``answer`` in full), and no others: a
+column that nobody reads is more often a mistake than wanted. A Sudoku's ``q`` is the puzzle with ``.`` or ``0`` for a
+blank, ``a`` its solution, both 16, 36 or 81 characters in reading order. Whether the solution is the only one is not
+checked: for the hardest puzzles that takes seconds. A maze is n² characters, ``#`` a wall, a space, ``S`` the start and
+``G`` the goal; ``a`` marks a path with ``o``. Whether a shorter one exists is not checked either.
 """
 
 from __future__ import annotations
@@ -11,13 +13,15 @@ import csv
 import math
 from collections.abc import Iterator
 from operator import eq, itemgetter
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple, Protocol
 
 from laser_core.sudoku import units
 
 COLUMNS = ("source", "q", "a", "rating")
-SIZES = {16: 4, 36: 6, 81: 9}  # characters -> side of the grid
-MAX_ROW_BYTES = 1000
+_IN_FULL = {"question": "q", "answer": "a"}
+SIZES = {16: 4, 36: 6, 81: 9}  # characters of a Sudoku -> side of the grid
+MAX_MAZE_SIZE = 40
+MAX_ROW_BYTES = 4000
 MAX_SOURCE = 200
 
 
@@ -30,7 +34,7 @@ class PuzzleFileError(ValueError):
 
 
 class PuzzleRow(NamedTuple):
-    """One puzzle; blanks of ``question`` are always ``.``."""
+    """One puzzle; blanks of a Sudoku's ``question`` are always ``.``."""
 
     source: str
     question: str
@@ -39,7 +43,7 @@ class PuzzleRow(NamedTuple):
 
 
 class PuzzleFile(NamedTuple):
-    """A whole file: all its puzzles have the same ``size`` (side of the grid)."""
+    """A whole file: all its puzzles are of the same kind and ``size`` (side of the grid)."""
 
     size: int
     rows: list[PuzzleRow]
@@ -48,7 +52,12 @@ class PuzzleFile(NamedTuple):
 def parse_csv(stream: BinaryIO) -> PuzzleFile:
     """Reads the whole file. Raises PuzzleFileError for the first thing wrong with it."""
     rows = list(scan_csv(stream))
-    return PuzzleFile(SIZES[len(rows[0].question)], rows)
+    return PuzzleFile(math.isqrt(len(rows[0].question)), rows)
+
+
+def is_maze(question: str) -> bool:
+    """Whether a question is a maze's; a Sudoku's has neither walls nor a start."""
+    return "#" in question or "S" in question
 
 
 def scan_csv(stream: BinaryIO) -> Iterator[PuzzleRow]:
@@ -71,7 +80,7 @@ def scan_csv(stream: BinaryIO) -> Iterator[PuzzleRow]:
             )
         source, question, answer, rating = (fields[index] for index in order)
         question = question.replace("0", ".")
-        check = check or _Checker(number, question)
+        check = check or (_MazeChecker if is_maze(question) else _SudokuChecker)(number, question)
         check.puzzle(number, question, answer)
         if question in first_line:
             raise PuzzleFileError(number, "q", f"duplicate of the puzzle in line {first_line[question]}")
@@ -110,7 +119,7 @@ def _fields(number: int, text: str) -> list[str]:
 
 def _column_order(number: int, header: list[str]) -> list[int]:
     """Position of each of COLUMNS in the file."""
-    header = [name.strip() for name in header]
+    header = [_IN_FULL.get(name.strip(), name.strip()) for name in header]
     wanted = f"expected the header {','.join(COLUMNS)}"
     for column in COLUMNS:
         if column not in header:
@@ -123,9 +132,14 @@ def _column_order(number: int, header: list[str]) -> list[int]:
     return [header.index(column) for column in COLUMNS]
 
 
-class _Checker:
-    """Checks puzzles of the size that the first one has."""
+class _Checker(Protocol):
+    """Checks puzzles of the kind and size that the first one has."""
 
+    def puzzle(self, number: int, question: str, answer: str) -> None:
+        """Raises PuzzleFileError for what is wrong with the puzzle in line ``number``."""
+
+
+class _SudokuChecker:
     def __init__(self, number: int, question: str) -> None:
         if len(question) not in SIZES:
             raise PuzzleFileError(number, "q", f"expected 81, 36 or 16 characters, got {len(question)}")
@@ -133,11 +147,11 @@ class _Checker:
         self.size = SIZES[self.cells]
         self.digits = "123456789"[: self.size]
         self.units = [itemgetter(*unit) for unit in units(self.size)]
-        self.strike = {"q": str.maketrans("", "", self.digits + "."), "a": str.maketrans("", "", self.digits)}
 
     def puzzle(self, number: int, question: str, answer: str) -> None:
-        self._characters(number, "q", question)
-        self._characters(number, "a", answer)
+        wanted = f"1–{self.size}"
+        _check_characters(number, "q", question, self.cells, self.digits + ".", f"{wanted}, with . or 0 for a blank")
+        _check_characters(number, "a", answer, self.cells, self.digits, f"{wanted}, no blanks")
         for index, unit in enumerate(self.units):
             if len(set(unit(answer))) != self.size:
                 name = f"{('row', 'column', 'box')[index // self.size]} {index % self.size + 1}"
@@ -147,15 +161,54 @@ class _Checker:
             message = f"contradicts the clue {question[clash]} of q at character {clash + 1} with {answer[clash]}"
             raise PuzzleFileError(number, "a", message)
 
-    def _characters(self, number: int, field: str, text: str) -> None:
-        if len(text) != self.cells:
-            raise PuzzleFileError(
-                number, field, f"expected {self.cells} characters like the rows above, got {len(text)}"
-            )
-        if wrong := text.translate(self.strike[field]):
-            where = text.index(wrong[0]) + 1
-            allowed = f"1–{self.size}" + (", with . or 0 for a blank" if field == "q" else ", no blanks")
-            raise PuzzleFileError(number, field, f"character {where} is {wrong[0]!r}; expected {allowed}")
+
+class _MazeChecker:
+    def __init__(self, number: int, question: str) -> None:
+        self.cells, self.size = len(question), math.isqrt(len(question))
+        if self.size**2 != self.cells or not 2 <= self.size <= MAX_MAZE_SIZE:
+            message = f"expected n² characters of a maze, n from 2 to {MAX_MAZE_SIZE}, got {self.cells}"
+            raise PuzzleFileError(number, "q", message)
+
+    def puzzle(self, number: int, question: str, answer: str) -> None:
+        _check_characters(number, "q", question, self.cells, "# SG", "one of '#', ' ', 'S', 'G'")
+        _check_characters(number, "a", answer, self.cells, "# SGo", "one of '#', ' ', 'S', 'G', 'o'")
+        for end in "SG":
+            if question.count(end) != 1:
+                raise PuzzleFileError(number, "q", f"expected one {end}, got {question.count(end)}")
+        unmarked = answer.replace("o", " ")
+        if unmarked != question:
+            clash = next(i for i, (was, now) in enumerate(zip(question, unmarked, strict=True)) if was != now)
+            message = f"expected only spaces of q changed to o, character {clash + 1} is {answer[clash]!r}"
+            raise PuzzleFileError(number, "a", f"{message} where q has {question[clash]!r}")
+        if self._steps(answer) != answer.count("o") + 1:
+            raise PuzzleFileError(number, "a", "the cells marked o aren't one path from S to G without detours")
+
+    def _steps(self, answer: str) -> int:
+        """Fewest steps from S to G over marked cells; 0 where they don't connect the two."""
+        left = {index for index, character in enumerate(answer) if character in "oG"}
+        goal, wave, steps = answer.index("G"), {answer.index("S")}, 0
+        while wave:
+            if goal in wave:
+                return steps
+            steps, wave = steps + 1, {near for cell in wave for near in self._neighbours(cell)} & left
+            left -= wave
+        return 0
+
+    def _neighbours(self, cell: int) -> Iterator[int]:
+        column = cell % self.size
+        yield from (cell - self.size, cell + self.size)
+        if column > 0:
+            yield cell - 1
+        if column < self.size - 1:
+            yield cell + 1
+
+
+def _check_characters(number: int, field: str, text: str, cells: int, allowed: str, wanted: str) -> None:
+    if len(text) != cells:
+        raise PuzzleFileError(number, field, f"expected {cells} characters like the rows above, got {len(text)}")
+    if not set(text) <= set(allowed):
+        where = next(index for index, character in enumerate(text) if character not in allowed)
+        raise PuzzleFileError(number, field, f"character {where + 1} is {text[where]!r}; expected {wanted}")
 
 
 def _source(number: int, text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import math
 import os
 import re
 import secrets
@@ -14,7 +15,7 @@ from typing import Any, BinaryIO
 
 import sqlalchemy as sa
 
-from laser_core.puzzle_file import SIZES, PuzzleRow, scan_csv
+from laser_core.puzzle_file import PuzzleRow, scan_csv
 from laser_core.schema import Problem
 from store.database import read, write
 from store.dialect import insert
@@ -134,7 +135,7 @@ def _measure(file: BinaryIO) -> tuple[int, int]:
     cells, count = 0, 0
     for row in scan_csv(file):
         cells, count = len(row.question), count + 1
-    return SIZES[cells], count
+    return math.isqrt(cells), count
 
 
 def _register(engine: sa.Engine, values: dict[str, Any], part: Path, target: Path) -> tuple[Dataset, bool]:

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from laser_core.augment import augment, symmetry_key
+from laser_core.augment import DIHEDRAL, augment, dihedral_cells, dihedral_inverse, dihedral_key, symmetry_key
 from laser_core.sudoku import BOXES, blanked, is_solution, random_solution
 
 SIZES, SEEDS = st.sampled_from(sorted(BOXES)), st.integers(0, 2**31)
@@ -63,3 +63,31 @@ def test_transposing_six_by_six_is_no_symmetry() -> None:
     inputs = labels.where(torch.arange(36) % 5 > 0, 1)
     transposed = inputs.view(-1, 6, 6).transpose(1, 2).reshape(-1, 36)
     assert all(a != b for a, b in zip(keys(inputs, 6), keys(transposed, 6), strict=True))
+
+
+def test_turns_and_reflections_are_the_eight_of_the_square() -> None:
+    grid = torch.arange(9).view(3, 3)
+    turned = [grid.rot90(turn) for turn in range(4)]
+    expected = {tuple(x.flatten().tolist()) for image in turned for x in (image, image.T)}
+    assert {tuple(row) for row in dihedral_cells(torch.arange(DIHEDRAL), 3, 3, 3).tolist()} == expected
+
+
+@given(st.integers(1, 5), st.integers(1, 5))
+def test_a_turned_corner_stays_in_the_corner_and_turns_back(height: int, width: int) -> None:
+    grid = torch.zeros(5, 5, dtype=torch.int64)
+    grid[:height, :width] = torch.arange(1, height * width + 1).view(height, width)
+    transform = torch.arange(DIHEDRAL)
+    heights, widths = (torch.where(transform >= 4, a, b) for a, b in ((width, height), (height, width)))
+    there = grid.flatten()[dihedral_cells(transform, height, width, 5)]
+    for image, h, w in zip(there.view(-1, 5, 5), heights.tolist(), widths.tolist(), strict=True):
+        assert sorted(image[:h, :w].flatten().tolist()) == list(range(1, height * width + 1))
+    back = there.gather(1, dihedral_cells(dihedral_inverse(transform), heights, widths, 5)).view(-1, 5, 5)
+    assert (back[:, :height, :width] == grid[:height, :width]).all()
+
+
+def test_dihedral_keys_are_equal_for_images_alone() -> None:
+    grids = torch.randint(1, 6, (300, 25), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+    images = grids.gather(1, dihedral_cells(torch.arange(300) % DIHEDRAL, 5, 5, 5))
+    first, second = (dihedral_key(x.numpy(), 5) for x in (grids, images))
+    assert (first == second).all()
+    assert len(set(first.tolist())) == 300

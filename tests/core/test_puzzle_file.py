@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from laser_core.puzzle_file import PuzzleFileError, PuzzleRow, parse_csv, scan_csv
+from laser_core.puzzle_file import PuzzleFileError, PuzzleRow, is_maze, parse_csv, scan_csv
 
 HEADER = "source,q,a,rating\n"
 QUESTION, ANSWER = "1.3.3.1.2143.321", "1234341221434321"
@@ -43,6 +43,27 @@ def test_other_ways_to_write_the_same(text: str) -> None:
 
 def test_a_quoted_source_may_hold_a_comma_and_the_rating_may_be_empty() -> None:
     assert parse(HEADER + f'"a, b",{QUESTION},{ANSWER},\n').rows[0] == PuzzleRow("a, b", QUESTION, ANSWER, 0.0)
+
+
+MAZE_Q = "S  #" + "## #" + "#   " + "# #G"
+MAZE_A = "Soo#" + "##o#" + "# oo" + "# #G"
+MAZE = f"official,{MAZE_Q},{MAZE_A},12\n"
+
+
+def test_mazes_are_told_by_their_characters() -> None:
+    assert parse(HEADER + MAZE) == (4, [PuzzleRow("official", MAZE_Q, MAZE_A, 12.0)])
+    assert is_maze(MAZE_Q)
+    assert not is_maze(QUESTION)
+
+
+def test_large_mazes_fit_in_a_row() -> None:
+    question = "S" + " " * 898 + "G"
+    answer = "S" + "o" * 29 + (" " * 29 + "o") * 28 + " " * 29 + "G"
+    assert parse(f"{HEADER}x,{question},{answer},1\n").size == 30
+
+
+def test_columns_may_be_named_in_full() -> None:
+    assert parse("source,question,answer,rating\n" + ROW) == parse(HEADER + ROW)
 
 
 BROKEN = {
@@ -85,7 +106,32 @@ BROKEN = {
     "UTF-16": ((HEADER + ROW).encode("utf-16"), 1, "", "NUL byte"),
     "binary": (b"\x89PNG\r\n\x1a\n\0\0", 1, "", "not UTF-8"),
     "NUL": (HEADER + ROW.replace("mine", "mi\0ne"), 2, "", "NUL byte"),
-    "row too long": (HEADER + "x" * 5000, 2, "", "longer than 1000 bytes"),
+    "row too long": (HEADER + "x" * 5000, 2, "", "longer than 4000 bytes"),
+    "maze not square": (
+        HEADER + f"x,{MAZE_Q}#,{MAZE_A}#,1\n",
+        2,
+        "q",
+        "expected n² characters of a maze, n from 2 to 40, got 17",
+    ),
+    "maze too large": (HEADER + f"x,{'#' * 1681},{'#' * 1681},1\n", 2, "q", "n from 2 to 40"),
+    "Sudoku among mazes": (HEADER + MAZE + ROW, 3, "q", "character 1 is '1'; expected one of '#'"),
+    "marked question": (HEADER + MAZE.replace("S  #", "S o#"), 2, "q", "character 3 is 'o'"),
+    "no goal": (HEADER + MAZE.replace("G", " "), 2, "q", "expected one G, got 0"),
+    "two starts": (HEADER + MAZE.replace("# ", "#S"), 2, "q", "expected one S, got 4"),
+    "wall gone": (
+        HEADER + MAZE.replace("Soo#", "Sooo"),
+        2,
+        "a",
+        "expected only spaces of q changed to o, character 4 is 'o' where q has '#'",
+    ),
+    "broken path": (HEADER + MAZE.replace("##o#", "## #"), 2, "a", "aren't one path"),
+    "more than a path": (HEADER + MAZE.replace("# oo", "#ooo"), 2, "a", "aren't one path"),
+    "around the edge": (
+        HEADER + "x,  #S" + "G## " + "####" * 2 + ",  #S" + "G## " + "####" * 2 + ",1\n",
+        2,
+        "a",
+        "aren't one path",
+    ),
     "open quote": (HEADER + '"' + ROW, 2, "", "broken quoting"),
 }
 

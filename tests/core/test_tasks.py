@@ -1,6 +1,7 @@
 """Tasks: what is trained on never returns in the test, files are checked, batches repeat by seed."""
 
-from collections.abc import Generator
+import dataclasses
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from laser_core.augment import symmetry_key
-from laser_core.config import ConfigError, CsvTask, SudokuTask
+from laser_core.config import ConfigError, CsvTask, MazeTask, SudokuTask, Task
 from laser_core.events import Log
 from laser_core.sudoku import is_unique, solutions
 from laser_core.tasks import Puzzles, PuzzleTask, prepare
+from laser_core.tasks.sudoku import SudokuRules
 
 CPU = torch.device("cpu")
 
 
-def prepared(config: SudokuTask | CsvTask, files: dict[str, Path] | None = None) -> tuple[PuzzleTask, list[Log]]:
+def prepared(config: Task, files: dict[str, Path] | None = None) -> tuple[PuzzleTask, list[Log]]:
     logs, steps = [], prepare(config, files or {})
     while True:
         try:
@@ -98,6 +100,91 @@ def test_without_augmentation_batches_hold_the_puzzles_themselves() -> None:
     assert {tuple(row) for row in (batch.inputs_BS - 1).tolist()} <= set(cells(task.train))
 
 
+# --- validity
+
+
+def judged(task: PuzzleTask, change: Callable[[torch.Tensor], None] = lambda labels: None) -> torch.Tensor:
+    labels = task.test.labels_NS.long()
+    change(labels)
+    return task.valid(task.test.inputs_NS.long(), labels)
+
+
+@pytest.mark.parametrize(
+    "config", [SudokuTask(size=4), SudokuTask(size=6), MazeTask(size=8), MazeTask(size=5)], ids=str
+)
+def test_solutions_are_valid_and_broken_ones_are_not(config: Any) -> None:
+    task, _ = prepared(dataclasses.replace(config, train_puzzles=10, test_puzzles=20))
+    assert task.has_verifier
+    assert judged(task).tolist() == [True] * 20
+    assert not task.valid(task.test.inputs_NS.long(), task.test.inputs_NS.long()).any()
+    for cell in range(task.seq_len):
+
+        def change(labels: torch.Tensor, cell: int = cell) -> None:
+            labels[:, cell] = labels[:, cell] % (task.vocab_size - 1) + 1
+
+        assert not judged(task, change).any()
+
+
+def test_another_solution_is_valid_but_not_one_that_drops_a_clue() -> None:
+    rules = SudokuRules(4)
+    answer = torch.tensor([[1, 2, 3, 4, 3, 4, 1, 2, 2, 1, 4, 3, 4, 3, 2, 1]]) + 1
+    other = torch.tensor([2, 1])[answer.clamp(2, 3) - 2].where(answer < 4, answer - 1) + 1
+    nothing = torch.ones_like(answer)
+    assert rules.valid(nothing, answer)
+    assert rules.valid(nothing, other)
+    assert not rules.valid(answer.where(torch.arange(16) == 0, nothing), other)
+
+
+# --- mazes
+
+
+def test_no_test_maze_is_a_turned_or_mirrored_one_in_training() -> None:
+    task, logs = prepared(MazeTask(size=5, walls=0.5, train_puzzles=600, test_puzzles=600))
+    assert (len(task.train), len(task.test), task.vocab_size, task.seq_len) == (600, 600, 6, 25)
+    assert logs == []
+
+    def images(puzzles: Puzzles) -> set[bytes]:
+        grids = puzzles.inputs_NS.view(-1, 5, 5)
+        turned = [grids.rot90(turn, (1, 2)) for turn in range(4)]
+        return {grid.numpy().tobytes() for image in turned for side in (image, image.transpose(1, 2)) for grid in side}
+
+    assert not images(task.train) & images(task.test)
+    assert len(images(task.train[:0])) == 0
+
+
+def test_mazes_depend_on_the_data_seed_and_keep_to_what_is_asked() -> None:
+    config = MazeTask(size=8, train_puzzles=30, test_puzzles=20, min_path=14, unique=True)
+    first, again, other = (prepared(dataclasses.replace(config, data_seed=seed))[0] for seed in (0, 0, 1))
+    assert torch.equal(first.train.inputs_NS, again.train.inputs_NS)
+    assert not torch.equal(first.train.inputs_NS, other.train.inputs_NS)
+    assert ((first.test.labels_NS == 5).sum(1) + 1 >= 14).all()
+
+
+def test_augmented_mazes_stay_solved() -> None:
+    task, _ = prepared(MazeTask(size=8, train_puzzles=10, test_puzzles=5))
+    batch = task.sample(64, torch.Generator().manual_seed(0), CPU)
+    assert task.valid(batch.inputs_BS, batch.labels_BS).all()
+    known = set(map(tuple, task.train.inputs_NS.tolist()))
+    assert any(tuple(row) not in known for row in batch.inputs_BS.tolist())
+    keys = task.rules.symmetry_keys(batch.inputs_BS.numpy().astype(np.uint8))
+    assert set(keys) <= set(task.rules.symmetry_keys(task.train.inputs_NS.numpy()))
+
+
+def test_mazes_that_cannot_be_found_are_refused() -> None:
+    with pytest.raises(
+        ConfigError, match=r"task.train_puzzles: found only 0 mazes of 5×5 with 38% walls, at least 24 steps"
+    ):
+        prepared(MazeTask(size=5, min_path=24))
+
+
+def test_padding_is_not_scored() -> None:
+    puzzles = Puzzles(torch.tensor([[2, 0]], dtype=torch.uint8), torch.tensor([[3, 0]], dtype=torch.uint8))
+    batch = puzzles.batch(slice(None), CPU)
+    assert batch.labels_BS.tolist() == [[3, -100]]
+    assert batch.inputs_BS.tolist() == [[2, 0]]
+    assert batch.puzzles_B.tolist() == [0]
+
+
 # --- files
 
 
@@ -167,6 +254,25 @@ def test_what_is_wrong_with_a_file_names_the_task_field(tmp_path: Path, generate
         with pytest.raises(ConfigError) as caught:
             prepared(config, files)
         assert message in str(caught.value)
+
+
+def test_maze_files_give_the_mazes_they_hold(tmp_path: Path) -> None:
+    mazes, _ = prepared(MazeTask(size=6, train_puzzles=20, test_puzzles=10))
+    files = {}
+    for name, puzzles in (("a", mazes.train), ("b", mazes.test)):
+        pairs = zip(puzzles.inputs_NS.tolist(), puzzles.labels_NS.tolist(), strict=True)
+        rows = [",".join(["x", *("".join("?# SGo"[token] for token in row) for row in pair), "1"]) for pair in pairs]
+        files[name] = tmp_path / name
+        files[name].write_text("source,q,a,rating\n" + "\n".join(rows) + "\n")
+    task, logs = prepared(CsvTask(train="a", test="b"), files)
+    assert (task.size, task.vocab_size, logs) == (6, 6, [])
+    assert torch.equal(task.train.inputs_NS, mazes.train.inputs_NS)
+    assert torch.equal(task.test.labels_NS, mazes.test.labels_NS)
+    sudoku = write_csv(tmp_path / "c", prepared(SudokuTask(size=6, train_puzzles=2, test_puzzles=2))[0].train)
+    with pytest.raises(
+        ConfigError, match=r"task.test: holds 6×6 puzzles, task.train 6×6 mazes; expected the same kind"
+    ):
+        prepared(CsvTask(train="a", test="c"), files | {"c": sudoku})
 
 
 def test_prepare_is_a_generator() -> None:
