@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import torch
 
+from laser_core.analysis.runner import Report, analyse
 from laser_core.checkpoint import Checkpoint, CheckpointError, latest, load, save
-from laser_core.config import ConfigError, Problem, RunConfig, TrainConfig, input_names, parse_run
+from laser_core.config import (
+    AnalysisConfig,
+    ConfigError,
+    Problem,
+    RunConfig,
+    TrainConfig,
+    input_names,
+    parse_run,
+)  # fmt: skip
 from laser_core.evaluate import evaluate
-from laser_core.events import Event, Log, Snapshot
+from laser_core.events import Event, FileSaved, Log, Snapshot
 from laser_core.train import never, train
 
 CHECKPOINTS = "checkpoints"
+ANALYSIS = "analysis.json"
 
 
 def execute(
@@ -30,9 +42,9 @@ def execute(
 
     ``resume``: the checkpoint's folder name to go on from; where it is damaged or gone the newest whole one before it is
     taken, never a later one, so that no event is missing. ``files``: a path for each of ``config.input_names``, and for an
-    eval run without a task of its own those of its checkpoint's. ``checkpoint``: what an eval run measures, a checkpoint's
-    folder or a run's. ``threads``: of torch on the CPU. When ``wants_pause`` says so a training run ends after the step at
-    hand with a checkpoint and without a Result.
+    eval or analysis without a task of its own those of its checkpoint's. ``checkpoint``: what such a run looks at, a
+    checkpoint's folder or a run's. ``threads``: of torch on the CPU. When ``wants_pause`` says so a training run ends after
+    the step at hand with a checkpoint and without a Result.
 
     Raises ConfigError naming the field of what can't be run, OSError where a checkpoint can't be written, and
     FloatingPointError when training diverges; the checkpoints before are whole in every case.
@@ -41,7 +53,13 @@ def execute(
         torch.set_num_threads(threads)
     known = files or {}
     if not isinstance(config, TrainConfig):
-        yield from evaluate(config, find_checkpoint(checkpoint or Path(config.checkpoint)), files=known)
+        path = checkpoint or Path(config.checkpoint)
+        found = find_checkpoint(path)
+        if isinstance(config, AnalysisConfig):
+            others = other_checkpoints(path, found) if config.other_checkpoints else []
+            yield from analyse(config, found, others, files=known, save=lambda report: _saved(report, directory))
+        else:
+            yield from evaluate(config, found, files=known)
         return
     start = None
     if resume is not None:
@@ -71,8 +89,21 @@ def find_checkpoint(path: Path) -> Checkpoint:
     return found
 
 
+def other_checkpoints(path: Path, found: Checkpoint) -> list[Checkpoint]:
+    """The whole checkpoints of the same run beside the one ``found`` in ``path``, oldest first."""
+    parent = path.parent if (path / "manifest.json").exists() else path / CHECKPOINTS
+    others = []
+    for folder in sorted(parent.glob("step-????????")):
+        try:
+            others.append(load(folder))
+        except CheckpointError:
+            continue
+    config = found.state["config"]
+    return [other for other in others if other.step != found.step and other.state["config"] == config]
+
+
 def inputs(config: RunConfig) -> tuple[str, ...]:
-    """Datasets that an offline run reads: its own, or those of the checkpoint that it evaluates."""
+    """Datasets that an offline run reads: its own, or those of the checkpoint that it looks at."""
     if isinstance(config, TrainConfig) or config.task is not None:
         return input_names(config)
     return input_names(parse_run(find_checkpoint(Path(config.checkpoint)).state["config"]))
@@ -81,3 +112,11 @@ def inputs(config: RunConfig) -> tuple[str, ...]:
 def newest(directory: Path) -> str | None:
     """Folder name of the newest checkpoint in a run's directory, whole or not; None without any."""
     return max((folder.name for folder in (directory / CHECKPOINTS).glob("step-????????")), default=None)
+
+
+def _saved(report: Report, directory: Path) -> FileSaved:
+    """Writes an analysis's report to the run's directory."""
+    content = json.dumps(report, allow_nan=False).encode()
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / ANALYSIS).write_bytes(content)
+    return FileSaved(ANALYSIS, hashlib.sha256(content).hexdigest(), len(content))

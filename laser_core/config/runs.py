@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from laser_core.config.model import ModelConfig
 from laser_core.config.stores import NoneStore, Store
-from laser_core.config.tasks import CsvTask, SudokuTask, Task
+from laser_core.config.tasks import CsvTask, SudokuTask, Task, dataset_names
 from laser_core.config.training import TrainingConfig
 from laser_core.schema import Checked, Problem, option, parse, to_json
 
@@ -87,7 +87,40 @@ class EvalConfig(Checked):
         return [] if self.checkpoint else [Problem("checkpoint", "name the run whose checkpoint to evaluate")]
 
 
-RunConfig = TrainConfig | EvalConfig
+@dataclass(frozen=True)
+class AnalysisConfig(Checked):
+    """Looks into a checkpoint's activations: spectra, dimensions, angles, and which of LASER's claims they bear out."""
+
+    checkpoint: str = option(
+        help="The training run (its id on the platform), or the checkpoint's folder offline.", max_length=500
+    )
+    kind: Literal["analysis"] = "analysis"
+    name: str = option("", "What people read in lists; empty for one made from the settings.", max_length=120)
+    tags: tuple[str, ...] = option((), "Words to find the run by.", max_length=16, item_max_length=40)
+    seed: int = option(0, "Seed of samples, Gaussian controls and the untied control's weights.", ge=0, lt=2**31)
+    task: Task | None = option(None, "Puzzles to look at; none takes the training run's own task.")
+    split: Literal["train", "test"] = option("test", "Which part of the task.")
+    weights: Literal["ema", "raw"] = option("ema", "Averaged weights, or those of the last step.")
+    max_puzzles: int = option(64, "Look at so many puzzles at most; 0 for all.", ge=0)
+    batch_size: int = option(32, "Puzzles per batch.", ge=1, le=65_536)
+    supervision_steps: int = option(
+        4, "Supervision steps given to every puzzle; the powers of two and the last are looked at.", ge=1, le=4096
+    )
+    other_checkpoints: bool = option(True, "Also compare with the run's other checkpoints that are still there.")
+    controls: bool = option(True, "Also look at the initial weights, and at untied random ones per recursion step.")
+    dimension_points: int = option(
+        1000, "Points per estimate of the intrinsic dimension (TwoNN); 0 leaves it out.", ge=0, le=100_000
+    )
+    tracking_steps: int = option(
+        30, "Training steps that a tracker follows beside the exact SVD; 0 for none.", ge=0, le=100_000
+    )
+    device: Device = option("auto", "auto takes a GPU where one is usable; cuda fails where none is.")
+
+    def cross_check(self) -> list[Problem]:
+        return [] if self.checkpoint else [Problem("checkpoint", "name the run whose checkpoint to analyse")]
+
+
+RunConfig = TrainConfig | EvalConfig | AnalysisConfig
 
 
 def parse_run(data: Any) -> RunConfig:
@@ -104,5 +137,4 @@ def config_hash(config: RunConfig) -> str:
 
 def input_names(config: RunConfig) -> tuple[str, ...]:
     """Datasets that a run reads by name; whoever starts it must know a file for each."""
-    task = config.task
-    return tuple(name for name in (task.train, task.test) if name) if isinstance(task, CsvTask) else ()
+    return dataset_names(config.task)
