@@ -32,11 +32,14 @@ SIGMAS = (0.25, 0.5, 1.0)
 ROLLOUTS, ROLLOUT_STEPS = 16, 8
 RANKS = (8, 16, 24)
 ROLLOUT_PUZZLES, PROJECTION_PUZZLES = 200, 128  # measured on, of the test's
-PROJECTIONS = (  # store of the model, basis, where it is applied, ranks
-    ("none", "measured", "step", RANKS),
-    ("none", "random", "step", (16,)),
-    ("none", "measured", "call", (16,)),
-    ("laser-fused", "tracked", "step", RANKS),
+PROJECTIONS = (  # store of the model, what is projected onto what and when, ranks
+    ("none", {"basis": "measured", "every": "step"}, RANKS),
+    ("none", {"basis": "random", "every": "step"}, (16,)),
+    ("none", {"basis": "measured", "every": "call"}, (16,)),
+    ("none", {"basis": "random", "every": "call"}, (16,)),
+    ("none", {"basis": "measured", "every": "call", "states": "both"}, (8, 16)),
+    ("none", {"basis": "random", "every": "call", "states": "both"}, (16,)),
+    ("laser-fused", {"basis": "tracked", "every": "step"}, RANKS),
 )
 CHOOSERS = ("halt", "mode", "verifier", "any")
 
@@ -67,10 +70,10 @@ def evaluations() -> Iterator[tuple[str, dict[str, Any]]]:
     for sigma in SIGMAS:
         settings = {"rollouts": ROLLOUTS, "noise": sigma, "supervision_steps": ROLLOUT_STEPS}
         yield "none", settings | {"max_puzzles": ROLLOUT_PUZZLES}
-    for store, basis, every, ranks in PROJECTIONS:
+    shared = {"supervision_steps": 4, "max_puzzles": PROJECTION_PUZZLES}
+    for store, projection, ranks in PROJECTIONS:
         for rank in ranks:
-            projection = {"rank": rank, "basis": basis, "every": every}
-            yield store, {"projection": projection, "supervision_steps": 4, "max_puzzles": PROJECTION_PUZZLES}
+            yield store, shared | {"projection": projection | {"rank": rank}}
 
 
 def done(config: RunConfig, folder: Path, checkpoint: Path | None = None) -> dict[str, Any]:
@@ -129,28 +132,32 @@ def _kept(
 
 
 def report(entries: list[dict[str, Any]]) -> Iterator[str]:
-    """The tables, as mean over seeds with the least and the most."""
-    yield f"\nexact accuracy over K rollouts, {ROLLOUT_STEPS} supervision steps (mean of seeds; least–most)"
+    """The tables: means over seeds, with the least and the most."""
+    yield f"\nexact accuracy over K rollouts, {ROLLOUT_STEPS} supervision steps"
     for sigma in SIGMAS:
-        found = [e for e in entries if e.get("settings", {}).get("noise") == sigma]
+        found = [e["curves"] for e in entries if e.get("settings", {}).get("noise") == sigma]
         for chooser in CHOOSERS:
-            curves = [e["curves"][f"rollouts.exact_accuracy.{chooser}"] for e in found if found]
-            if all(f"rollouts.exact_accuracy.{chooser}" in e["curves"] for e in found):
-                row = "  ".join(f"K={k}: {_spread([c[k - 1] for c in curves])}" for k in (1, 2, 4, 8, ROLLOUTS))
-                yield f"  σ={sigma:<5} {chooser:9s} {row}"
-    yield "\nprojection: exact accuracy and latent drift at multiples of the trained supervision steps"
+            curves = [curve[f"rollouts.exact_accuracy.{chooser}"] for curve in found]
+            row = "  ".join(f"K={k}: {_spread([c[k - 1] for c in curves])}" for k in (1, 2, 4, 8, ROLLOUTS))
+            yield f"  σ={sigma:<5} {chooser:9s} {row}"
+    yield "\nexact accuracy / latent drift at multiples of the trained supervision steps"
+    alone: set[str] = set()
     for store, settings in evaluations():
-        if "projection" not in settings:
-            continue
-        found = [e for e in entries if e["store"] == store and e.get("settings") == settings]
-        for prefix in ("plain_", ""):
-            row = "  ".join(
-                f"{m}×: {_spread([e['values'][f'projection.{prefix}exact_accuracy_{m}x'] for e in found])}"
-                f" / {statistics.mean(e['values'][f'projection.{prefix}drift_{m}x'] for e in found):.3f}"
-                for m in (1, 2, 4, 8)
-            )
-            name = "alone" if prefix else " ".join(str(v) for v in settings["projection"].values())
-            yield f"  {store:12s} {name:20s} {row}"
+        if "projection" in settings:
+            found = [e["values"] for e in entries if e["store"] == store and e.get("settings") == settings]
+            if store not in alone:
+                yield f"  {store:12s} {'left alone':28s} {_multiples(found, 'plain_')}"
+                alone.add(store)
+            name = " ".join(str(value) for value in settings["projection"].values())
+            yield f"  {store:12s} {name:28s} {_multiples(found, '')}"
+
+
+def _multiples(found: list[dict[str, float]], prefix: str) -> str:
+    cells = []
+    for m in (1, 2, 4, 8):
+        exact, drift = ([v[f"projection.{prefix}{name}_{m}x"] for v in found] for name in ("exact_accuracy", "drift"))
+        cells.append(f"{m}×: {_spread(exact)} / {statistics.mean(drift):.3f}")
+    return "  ".join(cells)
 
 
 def _spread(values: list[float]) -> str:
