@@ -37,10 +37,10 @@ def draw(count: int, size: int, walls: float, generator: torch.Generator) -> Maz
     one cell that is both (``steps_M`` 0); the caller takes what it wants. Among equal paths the one whose cells come
     first in reading order, seen from the goal, is the solution.
     """
-    is_open = (torch.rand(count, size * size, generator=generator) >= walls).numpy()
-    anywhere = torch.rand(count, size * size, generator=generator).numpy()
-    seed = np.zeros_like(is_open)
-    seed[np.arange(count), (is_open * anywhere).argmax(1)] = True
+    is_open: NDArray[np.bool_] = (torch.rand(count, size * size, generator=generator) >= walls).numpy()
+    anywhere: NDArray[np.float32] = torch.rand(count, size * size, generator=generator).numpy()
+    seed = np.zeros((count, size * size), np.bool_)
+    seed[np.arange(count), np.argmax(is_open * anywhere, axis=1)] = True
     open_ = pack(is_open)
     start = _farthest(list(_waves(pack(seed) & open_, open_)))
     waves = list(_waves(start, open_))
@@ -50,7 +50,7 @@ def draw(count: int, size: int, walls: float, generator: torch.Generator) -> Maz
     widest = np.zeros(count, np.int64)  # most cells that shortest paths offer at one step
     every = np.zeros_like(goal)
     for step in reversed(range(len(waves))):
-        here = (waves[step] & goal).any(1)
+        here: NDArray[np.bool_] = np.asarray((waves[step] & goal).any(1))
         steps[here] = step
         begins = goal * here[:, None]
         every = (_spread(every) & waves[step]) | begins

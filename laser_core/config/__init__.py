@@ -29,14 +29,14 @@ from laser_core.config.stores import (
     RandomStore,
     Store,
 )  # fmt: skip
-from laser_core.config.tasks import CsvTask, MazeTask, SudokuTask, Task
+from laser_core.config.tasks import ArcTask, CsvTask, MazeTask, SudokuTask, Task
 from laser_core.config.training import TrainingConfig
 from laser_core.schema import ConfigError, Problem, to_json
 
 __all__ = [
     "SCHEMA_VERSION",
     "AnalysisConfig",
-    "AsiStore",
+    "ArcTask", "AsiStore",
     "AutoStore",
     "CheckpointStore",
     "ConfigError",

@@ -73,4 +73,39 @@ class CsvTask(Checked):
         return [] if self.train or self.test else [Problem("train", "name at least one dataset, in train or test")]
 
 
-Task = SudokuTask | MazeTask | CsvTask
+@dataclass(frozen=True)
+class ArcTask(Checked):
+    """ARC-AGI: grids turned into others by a rule that few examples show. Each task trains on its examples, under an
+    identifier of its own for every augmented copy, so the model wants a puzzle_embedding."""
+
+    kind: Literal["arc"] = "arc"
+    challenges: str = option("", "JSON file of the tasks to solve.", max_length=500)
+    solutions: str = option("", "JSON file of their tests' outputs; empty where the tests hold them.", max_length=500)
+    more_challenges: str = option("", "Further tasks, trained on with their tests; empty for none.", max_length=500)
+    more_solutions: str = option("", "Their tests' outputs; empty where the tests hold them.", max_length=500)
+    size: int = option(30, "Side of the square that every grid is padded to; larger tasks are left out.", ge=2, le=30)
+    augmentations: int = option(
+        100, "Copies of each task under a random turn or reflection and permutation of colours.", ge=0, le=1000
+    )
+    data_seed: int = option(0, "Seed of the augmentations.", ge=0, lt=2**31)
+
+    def cross_check(self) -> list[Problem]:
+        if not self.challenges:
+            return [Problem("challenges", "name the dataset of tasks to solve")]
+        if self.more_solutions and not self.more_challenges:
+            return [Problem("more_challenges", "name the tasks that more_solutions belongs to")]
+        return []
+
+
+Task = SudokuTask | MazeTask | CsvTask | ArcTask
+
+
+def dataset_names(task: Task | None) -> tuple[str, ...]:
+    """The datasets that a task reads by name."""
+    names: tuple[str, ...] = ()
+    match task:
+        case CsvTask():
+            names = (task.train, task.test)
+        case ArcTask():
+            names = (task.challenges, task.solutions, task.more_challenges, task.more_solutions)
+    return tuple(name for name in names if name)

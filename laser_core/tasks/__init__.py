@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from laser_core.config import CsvTask, MazeTask, SudokuTask, Task
-from laser_core.tasks import files, mazes, sudoku
+from laser_core.config import ArcTask, CsvTask, MazeTask, SudokuTask, Task
+from laser_core.tasks import arc, files, mazes, sudoku
 from laser_core.tasks.base import Preparing, Puzzles, PuzzleTask, Rules
 
 __all__ = ["PuzzleTask", "Puzzles", "Rules", "prepare"]
@@ -28,3 +28,5 @@ def prepare(config: Task, paths: Mapping[str, Path]) -> Preparing:
             return mazes.generated(config)
         case CsvTask():
             return files.read(config, paths)
+        case ArcTask():
+            return arc.read(config, paths)

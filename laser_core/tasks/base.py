@@ -45,9 +45,9 @@ class Puzzles:
 
     def batch(self, chosen: Tensor | slice, device: torch.device) -> Batch:
         """The chosen puzzles, as they are."""
-        return self[chosen].whole().on(device)
+        return self[chosen].drawn().on(device)
 
-    def whole(self) -> Drawn:
+    def drawn(self) -> Drawn:
         """All of them as the numbers that a model takes."""
         puzzles_N = torch.zeros(len(self), dtype=torch.int64) if self.puzzles_N is None else self.puzzles_N.long()
         return Drawn(self.inputs_NS.long(), self.labels_NS.long(), puzzles_N)
@@ -141,5 +141,5 @@ class PuzzleTask:
 
         Drawing without replacement would promise nothing: rows that haven't halted drop their new puzzle anyway.
         """
-        drawn = self.train[torch.randint(len(self.train), (batch_size,), generator=generator)].whole()
+        drawn = self.train[torch.randint(len(self.train), (batch_size,), generator=generator)].drawn()
         return (self.rules.augment(drawn, generator) if self.augmented else drawn).on(device)
