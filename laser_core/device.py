@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from laser_core.config import ConfigError, Device, Problem
+from laser_core.config.training import Precision
 
 
 def choose_device(wanted: Device) -> torch.device:
@@ -17,6 +18,17 @@ def choose_device(wanted: Device) -> torch.device:
         raise ConfigError(Problem("device", f"cuda was asked for, but {reason}; use cpu or auto"))
     use_gpu = wanted == "cuda" or (wanted == "auto" and torch.cuda.is_available())
     return torch.device("cuda" if use_gpu else "cpu")
+
+
+def check_precision(device: torch.device, precision: Precision) -> None:
+    """Raises ConfigError where ``bfloat16`` is wanted and the GPU has none; CPUs compute it in any case, some slowly."""
+    if (
+        precision == "bfloat16"
+        and device.type == "cuda"
+        and not torch.cuda.is_bf16_supported(including_emulation=False)
+    ):
+        message = f"{torch.cuda.get_device_name(device)} has no bfloat16; use float32"
+        raise ConfigError(Problem("training.precision", message))
 
 
 def device_name(device: torch.device) -> str:

@@ -56,9 +56,12 @@ def sign_sgd(
     weight_decay: float,
 ) -> None:
     """Moves the rows of ``table_PE`` that the batch used by the sign of their summed gradient, after decoupled decay."""
-    rows, row_of_B = torch.unique(puzzles_B, return_inverse=True)
-    gradient_RE = torch.zeros_like(table_PE[rows]).index_add_(0, row_of_B, gradient_BE)
-    table_PE[rows] = table_PE[rows].mul_(1 - rate * weight_decay).sub_(gradient_RE.sign(), alpha=rate)
+    # Equal puzzles share a slot, found by sorting: torch.unique would make the host wait for a GPU.
+    sorted_B, order_B = puzzles_B.sort(stable=True)
+    slots_B = (sorted_B.diff(prepend=sorted_B[:1]) != 0).cumsum(0)
+    slot_of_B = torch.empty_like(order_B).scatter_(0, order_B, slots_B)
+    summed_BE = torch.zeros_like(gradient_BE).index_add_(0, slot_of_B, gradient_BE)[slot_of_B]
+    table_PE[puzzles_B] = table_PE[puzzles_B].mul_(1 - rate * weight_decay).sub_(summed_BE.sign(), alpha=rate)
 
 
 def optimiser_tensors(optimiser: torch.optim.Optimizer, model: nn.Module) -> dict[str, Tensor]:

@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import math
-import statistics
 import time
-from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,22 +16,24 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from laser_core import memory
+from laser_core import compiled, memory
+from laser_core.ahead import Ahead
 from laser_core.checkpoint import Checkpoint, model_sha256
+from laser_core.clock import KEPT, StepClock
 from laser_core.config import ConfigError, Problem, TrainConfig, to_json
-from laser_core.device import choose_device, device_name, versions
+from laser_core.device import check_precision, choose_device, device_name, versions
 from laser_core.evaluate import Scores, score
 from laser_core.events import Event, Log, Memory, Metrics, Progress, Result, Snapshot, Started, Trace
+from laser_core.fidelity import gradient_fidelity
+from laser_core.finite import FirstBad, check_weights, checked
 from laser_core.loss import Losses, act_loss
-from laser_core.model import TRM, Batch, Carry
+from laser_core.model import TRM, Batch, Carry, Outputs
 from laser_core.optim import adamw, average, load_optimiser_tensors, optimiser_tensors, rate_factor, sign_sgd
 from laser_core.stores import ActivationStore, make_store
 from laser_core.tasks import PuzzleTask, prepare
 
 EVALUATION_BATCH = 256
 PROGRESS_EVERY_S = 1.0
-_WARM_UP_STEPS = 5  # of each attempt, left out of the step time
-_TIMES_KEPT = 2000
 _WINDOW = ("loss", "lm_loss", "halt_loss", "exact_accuracy", "cell_accuracy", "halted")
 
 
@@ -54,9 +53,11 @@ def train(
 
     When ``wants_pause`` says so, the step at hand ends it with a Snapshot and without a Result.
     Same configuration, same events, but for times. Raises ConfigError for a configuration that can't be run, and
-    FloatingPointError when the loss or its gradient isn't finite any more; no Snapshot holds such weights.
+    FloatingPointError when the loss, its gradient or a weight isn't finite any more; no Snapshot holds such weights. The
+    loss is looked at when something is told or saved, so the error may come some steps after the one it names.
     """
     device = choose_device(config.device)
+    check_precision(device, config.training.precision)
     if checkpoint:
         _check_same(checkpoint.state["config"], to_json(config))
     task = yield from prepare(config.task, files or {})
@@ -66,6 +67,8 @@ def train(
     parameters = sum(weight.numel() for weight in trainer.model.parameters())
     yield Started(trainer.step, config.training.steps, device_name(device), parameters, versions())
     yield Log(f"training on {device_name(device)}: {len(task.train)} puzzles, {len(task.test)} to test on")
+    if isinstance(trainer.model, compiled.CompiledTRM):
+        yield Log("compiling the model first; this may take a minute or two")
     yield from _steps(trainer, wants_pause)
     snapshot = trainer.snapshot()
     yield snapshot
@@ -92,6 +95,7 @@ def _steps(trainer: Trainer, wants_pause: Callable[[], bool]) -> Iterator[Event]
             yield trainer.snapshot()
         if is_last or time.monotonic() - told_at >= PROGRESS_EVERY_S:
             told_at = time.monotonic()
+            trainer.wait()
             yield trainer.progress()
 
 
@@ -115,10 +119,12 @@ class Trainer:
     def __init__(self, config: TrainConfig, task: PuzzleTask, device: torch.device) -> None:
         self.config, self.task, self.device = config, task, device
         weights = _generator(config.seed, "weights")
-        self.batches, self.halting = _generator(config.seed, "batches"), _generator(config.seed, "halting")
+        self.batches = Ahead(self._draw, _generator(config.seed, "batches"))
+        self.halting = _generator(config.seed, "halting")
         self.store = make_store(config.store)
         sizes = (task.vocab_size, task.seq_len, task.puzzle_identifiers)
-        self.model = TRM(config.model, *sizes, store=self.store, generator=weights).to(device)
+        kind = compiled.CompiledTRM if compiled.wants_compile(config, device) else TRM
+        self.model = kind(config.model, *sizes, store=self.store, generator=weights).to(device)
         self.averaged = TRM(config.model, *sizes, store=ActivationStore(), generator=weights)
         self.averaged.to(device).load_state_dict(self.model.state_dict())
         self.optimiser = adamw(self.model, config.training)
@@ -129,8 +135,8 @@ class Trainer:
         self.gradient_norm = 0.0
         self.memory: tuple[int, int] = (0, 0)  # saved and eager bytes when last measured
         self.memory_is_stale = False
-        self.times: deque[float] = deque(maxlen=_TIMES_KEPT)
-        self.steps_timed = 0
+        self.first_bad = FirstBad(device)
+        self.clock = StepClock(behind=device.type == "cuda")
         self.earlier_step_time_s = 0.0
 
     # --- one step
@@ -141,38 +147,59 @@ class Trainer:
         return self.step % self.config.training.log_every == 0 or self.step == self.config.training.steps
 
     def train_step(self) -> list[Trace]:
-        """One optimiser step; the traces of the bases that it updated. Raises FloatingPointError as ``train`` says."""
-        started = time.perf_counter()
-        self.step += 1
-        self.store.begin_step(self.step)
-        batch = self.task.sample(self.config.training.batch_size, self.batches, self.device)
-        self.carry, outputs = self.model.supervision_step(self.carry, batch)
-        losses = act_loss(outputs, self.carry.data.labels_BS)
-        self._check_finite("loss", losses.total)
-        (losses.total / self.config.training.batch_size).backward()  # type: ignore[no-untyped-call]
-        if self.is_logging or self.step % self.config.training.checkpoint_every == 0:
-            self.gradient_norm = self._gradient_norm()
-        self._move_weights(outputs.puzzle_rows_BE)
-        self.carry = dataclasses.replace(self.carry, halted_B=self._halted(outputs.halt_logit_B.detach()))
-        self._add_to_window(losses)
-        # Sorted, because a store that was resumed knows its sites in another order than one that met them.
-        traces = sorted(self.store.end_step(), key=lambda trace: trace.site)
-        self.memory_is_stale |= any(trace.event != "update" for trace in traces)
-        self.steps_timed += 1
-        if self.steps_timed > _WARM_UP_STEPS:
-            self.times.append(time.perf_counter() - started)
+        """One optimiser step; the traces of the bases that it updated.
+
+        Waits for the device at steps that are logged or saved alone; raises FloatingPointError there as ``train`` says.
+        """
+        with self.clock.step():
+            self.step += 1
+            self.store.begin_step(self.step)
+            self.carry, outputs = self._forward(self.carry, self.batches.next())
+            losses = act_loss(outputs, self.carry.data.labels_BS)
+            self.first_bad.note(self.step, losses.total.detach())
+            (losses.total / self.config.training.batch_size).backward()  # type: ignore[no-untyped-call]
+            norm = self._gradient_norm() if self.is_logging or self._is_saving else None
+            self._move_weights(outputs.puzzle_rows_BE)
+            self.carry = dataclasses.replace(self.carry, halted_B=self._halted(outputs.halt_logit_B.detach()))
+            self._add_to_window(losses)
+            # Sorted, because a store that was resumed knows its sites in another order than one that met them.
+            traces = sorted(self._updated_bases(), key=lambda trace: trace.site)
+            self.memory_is_stale |= any(trace.event != "update" for trace in traces)
+            if norm is not None:
+                self.first_bad.check()
+                self.gradient_norm = checked("gradient norm", norm.item(), self.step)
+        if norm is not None:
+            self.clock.settle()
         return traces
 
-    def _check_finite(self, name: str, value: Tensor) -> float:
-        number = value.item()  # waits for a GPU, which also keeps step times honest
-        if not math.isfinite(number):
-            hint = "try a lower learning rate or a longer warm-up"
-            raise FloatingPointError(f"the {name} became {number} at step {self.step}; {hint}")
-        return number
+    def _updated_bases(self) -> list[Trace]:
+        try:
+            return self.store.end_step()
+        except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]  # what activations that aren't finite come to first
+            self.first_bad.check()
+            raise FloatingPointError(f"a basis can't be computed at step {self.step}: {error}") from error
 
-    def _gradient_norm(self) -> float:
+    def wait(self) -> None:
+        """Waits for the device. Raises FloatingPointError if a loss since the start wasn't finite."""
+        self.first_bad.check()
+        self.clock.settle()
+
+    @property
+    def _is_saving(self) -> bool:
+        return self.step % self.config.training.checkpoint_every == 0
+
+    def _draw(self, generator: torch.Generator) -> Batch:
+        return self.task.sample(self.config.training.batch_size, generator, self.device)
+
+    def _forward(self, carry: Carry, batch: Batch) -> tuple[Carry, Outputs]:
+        """A supervision step in the run's precision; the loss is computed outside of it."""
+        is_half = self.config.training.precision == "bfloat16"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=is_half):
+            return self.model.supervision_step(carry, batch)
+
+    def _gradient_norm(self) -> Tensor:
         gradients = [weight.grad for weight in self.model.parameters() if weight.grad is not None]
-        return self._check_finite("gradient norm", torch.nn.utils.get_total_norm(gradients))
+        return torch.nn.utils.get_total_norm(gradients)
 
     def _move_weights(self, puzzle_rows_BE: Tensor | None) -> None:
         training = self.config.training
@@ -194,7 +221,7 @@ class Trainer:
             return steps_B >= 1
         explores_B = torch.rand(len(steps_B), generator=self.halting) < self.config.training.halt_exploration
         least_B = explores_B * torch.randint(2, most + 1, (len(steps_B),), generator=self.halting)
-        return ((steps_B >= most) | (halt_logit_B > 0)) & (steps_B >= least_B.to(self.device))
+        return ((steps_B >= most) | (halt_logit_B > 0)) & (steps_B >= least_B.to(self.device, non_blocking=True))
 
     # --- what is told
 
@@ -220,30 +247,37 @@ class Trainer:
         )
         values["train.gradient_norm"] = self.gradient_norm
         values["memory.saved_bytes"], values["memory.eager_bytes"] = map(float, self.memory)
-        values["time.step_s"] = statistics.median(list(self.times)[-self.window_steps :] or [0.0])
+        values["time.step_s"] = self.clock.median(self.window_steps) or 0.0
         self.window.zero_()
         self.window_steps = 0
         return Metrics(self.step, values)
 
     def measure_memory(self) -> Memory:
         """Counts what the forward pass holds now, on the carry's own puzzles; changes nothing in the run."""
-
-        def loss() -> Tensor:
-            carry, outputs = self.model.supervision_step(self.carry, self.carry.data)
-            return act_loss(outputs, carry.data.labels_BS).total
-
-        measured = memory.measure(self.model, loss, self.step, self.memory[1] or None)
+        if isinstance(self.model, compiled.CompiledTRM):
+            measured = compiled.measure(self.model, self._loss, self.step)
+        else:
+            measured = memory.measure(self.model, self._loss, self.step, self.memory[1] or None)
         self.memory, self.memory_is_stale = (measured.saved_bytes, measured.eager_bytes), False
         return measured
+
+    def gradient_fidelity(self, exact: ActivationStore | None = None) -> tuple[float, float]:
+        """Cosine and relative error of the run's gradient now, on the carry's own puzzles, against that of ``exact`` (eager
+        training's if not given); changes nothing in the run."""
+        return gradient_fidelity(self.model, self._loss, self.store, exact or ActivationStore())
+
+    def _loss(self) -> Tensor:
+        carry, outputs = self._forward(self.carry, self.carry.data)
+        return act_loss(outputs, carry.data.labels_BS).total
 
     def progress(self) -> Progress:
         """Where the run is."""
         return Progress(self.step, self.config.training.steps, self.step_time_s(recent=50))
 
-    def step_time_s(self, recent: int = _TIMES_KEPT) -> float:
+    def step_time_s(self, recent: int = KEPT) -> float:
         """Median over the recent steps, without the first of each attempt; 0 before there are any."""
-        times = list(self.times)[-recent:]
-        return statistics.median(times) if times else self.earlier_step_time_s
+        median = self.clock.median(recent)
+        return self.earlier_step_time_s if median is None else median
 
     def result(self, scores: Scores, weights_sha256: str) -> Result:
         """The end of the run."""
@@ -260,9 +294,11 @@ class Trainer:
     # --- checkpoints
 
     def snapshot(self) -> Snapshot:
-        """Everything that decides the rest of the run."""
+        """Everything that decides the rest of the run. Raises FloatingPointError rather than hold what isn't finite."""
         model = {f"raw.{name}": x for name, x in self.model.state_dict().items()}
         model |= {f"ema.{name}": x.detach() for name, x in self.averaged.named_parameters()}
+        self.wait()
+        check_weights(model, self.step)
         store = self.store.state_dict()
         training = {f"optimiser.{name}": x for name, x in optimiser_tensors(self.optimiser, self.model).items()}
         training |= {f"carry.{name}": x for name, x in _carry_tensors(self.carry).items()}

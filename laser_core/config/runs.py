@@ -38,6 +38,9 @@ class TrainConfig(Checked):
             return [Problem("store.rank", f"expected at most the model's width {self.model.width}, got {rank}")]
         if isinstance(self.task, CsvTask) and not self.task.train:
             return [Problem("task.train", "name the dataset to train on")]
+        if self.training.compile == "on" and not isinstance(self.store, NoneStore):
+            reason = f"can't compile store {self.store.kind}: only none lets the compiler choose what backward keeps"
+            return [Problem("training.compile", f"{reason}; choose auto or off, or store none")]
         return []
 
 

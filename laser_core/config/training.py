@@ -7,6 +7,9 @@ from typing import Literal
 
 from laser_core.schema import Checked, option
 
+Precision = Literal["float32", "bfloat16"]
+Compile = Literal["off", "auto", "on"]
+
 
 @dataclass(frozen=True)
 class TrainingConfig(Checked):
@@ -31,3 +34,13 @@ class TrainingConfig(Checked):
     log_every: int = option(10, "Steps between two metric points.", ge=1)
     evaluate_every: int = option(0, "Steps between two evaluations; 0 evaluates at the end only.", ge=0)
     checkpoint_every: int = option(200, "Steps between two checkpoints; the end always gets one.", ge=1)
+    precision: Precision = option(
+        "float32",
+        "Of matrix products and attention; bfloat16 is autocast, with weights, norms and loss kept wider. "
+        "It is meant for GPUs: on a CPU without bfloat16 instructions it is slower.",
+    )
+    compile: Compile = option(
+        "off",
+        "torch.compile for the store none: auto where a compiler is, on fails where none is. Steps are quicker after a "
+        "minute or so of compiling, and equal the plain ones to rounding, not to the bit.",
+    )
