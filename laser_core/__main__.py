@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
+from laser_core import hub
 from laser_core.config import ConfigError, Problem, RunConfig, TrainConfig, config_hash, parse_run, to_json
 from laser_core.console import Console
 from laser_core.events import Result, Started
@@ -97,7 +98,8 @@ def _carry_out(config: RunConfig, directory: Path, resume: bool, threads: int | 
     """The run's Result; None when Ctrl-C ended it."""
     from laser_core.run import execute, inputs, newest  # loads torch: seconds, so only for a run that reads well
 
-    files = {name: Path(name) for name in inputs(config)}
+    config = hub.spelt_out(config)
+    files = hub.locate(inputs(config), config.task, lambda text: print(text, file=sys.stderr))
     start = newest(directory) if resume else None
     interrupt, pauses, result = Interrupt(), False, None
     events = execute(config, directory, resume=start, files=files, threads=threads, wants_pause=interrupt)
