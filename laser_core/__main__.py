@@ -1,4 +1,5 @@
 """``python -m laser_core run.json`` carries out a run without any service; ``python -m laser_core parity`` checks numbers.
+``import-official`` and ``export-official`` exchange checkpoints with the official code.
 
 A run writes ``config.json``, ``events.jsonl``, ``metrics.csv``, ``result.json`` and ``checkpoints/`` to its directory.
 Exit status: 0 done, 1 failed, 2 the run can't be carried out as asked, 130 stopped by Ctrl-C.
@@ -28,7 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit status."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        return _parity(words[1:]) if words[:1] == ["parity"] else _run(words)
+        command = _COMMANDS.get(words[0]) if words else None
+        return command(words[1:]) if command else _run(words)
     except ConfigError as error:
         for problem in error.problems:
             print(f"error: {problem.field or 'config'}: {problem.message}", file=sys.stderr)
@@ -135,6 +137,45 @@ def _parity(words: list[str]) -> int:
     print(json.dumps(report))
     return 0 if report["ok"] else EXIT_FAILED
 
+
+# --- checkpoints of the official code ----------------------------------------------------------------------------------
+
+
+def _import_official(words: list[str]) -> int:
+    from laser_core.official import import_official
+
+    parser = argparse.ArgumentParser(
+        prog="python -m laser_core import-official", description="Makes a checkpoint of the official code's weights."
+    )
+    parser.add_argument("weights", type=Path, help="the official model's state, a safetensors file")
+    parser.add_argument("--config", type=Path, required=True, help="the official model's configuration, a JSON file")
+    parser.add_argument("--out", type=Path, required=True, help="the run's directory to make")
+    parser.add_argument(
+        "--task", type=Path, help="what it was trained on, as in a run; told from its sizes if not given"
+    )
+    options = parser.parse_args(words)
+    folder = import_official(options.weights, options.config, options.out, options.task)
+    print(f"wrote {folder}; to measure it: an eval run with checkpoint {options.out}")
+    return 0
+
+
+def _export_official(words: list[str]) -> int:
+    from laser_core.official import export_official
+
+    parser = argparse.ArgumentParser(
+        prog="python -m laser_core export-official", description="Writes a checkpoint under the official code's names."
+    )
+    parser.add_argument("checkpoint", type=Path, help="a run's directory, or a checkpoint's folder")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="the safetensors file; its configuration goes beside it"
+    )
+    parser.add_argument("--weights", choices=("ema", "raw"), default="ema", help="averaged weights, or the last step's")
+    options = parser.parse_args(words)
+    print(f"wrote {options.out} and {export_official(options.checkpoint, options.out, options.weights)}")
+    return 0
+
+
+_COMMANDS = {"parity": _parity, "import-official": _import_official, "export-official": _export_official}
 
 if __name__ == "__main__":
     sys.exit(main())

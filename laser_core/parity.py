@@ -75,7 +75,7 @@ def run(vectors_path: Path, config_path: Path, store: str | None = None) -> dict
     """
     if store is not None and store not in STORES:
         raise ValueError(f"store: expected one of {', '.join(STORES)}, got {store!r}")
-    official = _read_config(config_path)
+    official = read_config(config_path)
     vectors = _Vectors(vectors_path)
     reports = {}
     for name in [store] if store else STORES:
@@ -120,7 +120,24 @@ def our_name(official: str) -> str:
     return _NAMES[name]
 
 
-def _read_config(path: Path) -> Mapping[str, Any]:
+def official_config(config: ModelConfig) -> dict[str, Any]:
+    """The official model's configuration that ``model_config`` turns into an equal one."""
+    values = {name: getattr(config, ours) for name, (ours, _) in _FIELDS.items()}
+    return values | {"pos_encodings": config.positions, "mlp_t": config.block == "mlp"} | _FIXED
+
+
+def official_name(ours: str, config: ModelConfig) -> str:
+    """The official name of one of our weights, which ``our_name`` turns back."""
+    if ours.startswith("layers."):
+        _, index, layer = ours.removesuffix(".weight").split(".", 2)
+        mixer = "mlp_t." if config.block == "mlp" else "self_attn."
+        names = {our: name for name, our in _LAYER_NAMES.items() if name.startswith((mixer, "mlp."))}
+        return f"inner.L_level.layers.{index}.{names[layer]}.weight"
+    return "inner." + next(name for name, our in _NAMES.items() if our == ours)
+
+
+def read_config(path: Path) -> Mapping[str, Any]:
+    """The official configuration in a JSON file, bare or under ``config``. Raises ValueError."""
     try:
         data = json.loads(Path(path).read_text())
     except (OSError, ValueError) as error:
@@ -162,7 +179,8 @@ class _Vectors:
 
 
 def _errors(vectors: _Vectors, official: Mapping[str, Any], store: Store) -> dict[str, float]:
-    model = _load_model(vectors, official, store)
+    weights = {our_name(name): tensor for name, tensor in vectors.under("state.").items()}
+    model = load_weights(official, weights, store, "vectors file")
     batch = Batch(vectors["batch.inputs"], vectors["batch.labels"], vectors["batch.puzzle_identifiers"])
     if batch.inputs_BS.shape[-1] != model.seq_len:
         raise ValueError(f"seq_len: the batch has {batch.inputs_BS.shape[-1]} cells, the config {model.seq_len}")
@@ -184,19 +202,22 @@ def _errors(vectors: _Vectors, official: Mapping[str, Any], store: Store) -> dic
     return errors
 
 
-def _load_model(vectors: _Vectors, official: Mapping[str, Any], store: Store) -> TRM:
+def load_weights(official: Mapping[str, Any], weights: Mapping[str, Tensor], store: Store, file: str) -> TRM:
+    """The model of an official configuration with its weights under our names, which come from ``file``.
+
+    Raises ValueError naming the field or weight that is missing, too many or of another shape.
+    """
     sizes = [_field(official, name, int) for name in ("vocab_size", "seq_len", "num_puzzle_identifiers")]
     model = TRM(model_config(official), *sizes, store=make_store(store))
-    state = {our_name(name): tensor for name, tensor in vectors.under("state.").items()}
     for name, tensor in model.state_dict().items():
-        if name not in state:
-            raise ValueError(f"state: the vectors file has no weight for this model's {name}")
-        if state[name].shape != tensor.shape:
-            shapes = f"{tuple(tensor.shape)}, got {tuple(state[name].shape)}"
+        if name not in weights:
+            raise ValueError(f"state: the {file} has no weight for this model's {name}")
+        if weights[name].shape != tensor.shape:
+            shapes = f"{tuple(tensor.shape)}, got {tuple(weights[name].shape)}"
             raise ValueError(f"state: {name} of this configuration has the shape {shapes}")
-    if unused := state.keys() - model.state_dict().keys():
+    if unused := weights.keys() - model.state_dict().keys():
         raise ValueError(f"state: this configuration's model has no {', '.join(sorted(unused))}")
-    model.load_state_dict(state)
+    model.load_state_dict(weights)
     return model
 
 
