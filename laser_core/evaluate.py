@@ -135,8 +135,10 @@ def evaluate(config: EvalConfig, checkpoint: Checkpoint, *, files: Mapping[str, 
     if config.rollouts > 1:
         rolled = yield from passes.told(roll_out(model, puzzles, config, valid))
         yield from rolled.curve()
-        exact, cells = rolled.accuracy(rolled.chosen(config.rollouts)[config.choose])
-        values["plain.exact_accuracy"], notes["choose"] = scores.exact_accuracy, config.choose
+        picks = rolled.chosen(config.rollouts)[config.choose]
+        exact, cells = rolled.accuracy(picks)
+        values |= {"plain.exact_accuracy": scores.exact_accuracy} | rolled.validity(picks)
+        notes["choose"] = config.choose
         scores = dataclasses.replace(scores, exact_accuracy=exact, cell_accuracy=cells)
     if projector:
         steps = config.projection.multiple * trained.training.supervision_steps
@@ -202,9 +204,6 @@ def _chosen(config: EvalConfig, task: PuzzleTask) -> Puzzles:
 
 
 def _verifier(config: EvalConfig, task: PuzzleTask) -> Verifier | None:
-    if getattr(task, "has_verifier", False):
-        valid: Verifier = getattr(task, "valid")  # noqa: B009
-        return valid
-    if config.choose == "verifier":
+    if config.choose == "verifier" and not task.has_verifier:
         raise ConfigError(Problem("choose", "the task has no rules to verify an answer by; expected halt or mode"))
-    return None
+    return task.valid if task.has_verifier else None

@@ -60,6 +60,17 @@ class Rollouts:
         """Exact and cell accuracy of the rollouts that were picked."""
         return _mean_of(self.exact_NK, pick_N), _mean_of(self.cell_accuracy_NK, pick_N)
 
+    def validity(self, pick_N: Int[Tensor, "N"]) -> dict[str, float]:
+        """Share of the picks, and of the undisturbed rollouts, that the rules accept; where solutions aren't unique (mazes)
+        it is above exact accuracy. Empty without a verifier."""
+        if not self.valid_NK.shape[1]:
+            return {}
+        plain_N = torch.zeros_like(pick_N)
+        return {
+            "valid_accuracy": _mean_of(self.valid_NK, pick_N),
+            "plain.valid_accuracy": _mean_of(self.valid_NK, plain_N),
+        }
+
     def curve(self) -> Iterator[Metrics]:
         """``rollouts.exact_accuracy.<chooser>`` at every number of rollouts."""
         for count in range(1, self.exact_NK.shape[1] + 1):

@@ -56,9 +56,16 @@ def test_each_chooser_picks_by_its_rule(count: int, picks: dict[str, int]) -> No
     assert {name: pick.item() for name, pick in ONE.chosen(count).items()} == picks
 
 
+def test_validity_is_that_of_the_picks_and_of_the_first_rollout() -> None:
+    picks = ONE.chosen(5)
+    assert ONE.validity(picks["verifier"]) == {"valid_accuracy": 1.0, "plain.valid_accuracy": 0.0}
+    assert ONE.validity(picks["halt"]) == {"valid_accuracy": 0.0, "plain.valid_accuracy": 0.0}
+
+
 def test_without_a_verifier_there_is_no_such_chooser() -> None:
     blind = dataclasses.replace(ONE, valid_NK=torch.empty(1, 0, dtype=torch.bool))
     assert set(blind.chosen(5)) == {"halt", "mode", "any"}
+    assert blind.validity(blind.chosen(5)["halt"]) == {}
     assert set(next(blind.curve()).values) == {f"rollouts.exact_accuracy.{name}" for name in ("halt", "mode", "any")}
 
 
