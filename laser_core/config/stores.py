@@ -81,7 +81,7 @@ class LaserCodedStore(_Tracked):
 
     kind: Literal["laser-coded"] = "laser-coded"
     energy: float = option(
-        0.9999,
+        0.9995,
         "Fidelity threshold ε: the basis leaves out at most 1 - ε of the energy, and codes lose at most as much again; "
         "1 keeps everything.",
         gt=0,

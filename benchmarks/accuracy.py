@@ -1,0 +1,167 @@
+"""Accuracy of the activation stores over paired seeds, on a task near its ceiling and on one that isn't saturated.
+
+    .venv/bin/python -m benchmarks.accuracy [--jobs 2] [--only 4x4]
+
+Every run has its own seed and directory under ``.cache/bench/accuracy/``; one that was stopped goes on from its checkpoint,
+and finished ones aren't run again. Rows go to ``docs/results/accuracy.csv``, the accuracy of every seed over training steps
+to ``docs/results/accuracy_curves.csv``. The accuracy is that of the averaged weights after the last step, never the best.
+
+The margins below were fixed before the first run. Steps are at least three times those after which ``none`` gains no more.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import multiprocessing
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any, NamedTuple
+
+CACHE = Path(".cache/bench/accuracy")
+RESULTS = Path("docs/results/accuracy.csv")
+CURVES = Path("docs/results/accuracy_curves.csv")
+COLUMNS = ("task", "store", "seed", "exact_accuracy", "saved_bytes", "eager_bytes", "step_time_s")
+
+STORES: dict[str, dict[str, Any]] = {
+    "none": {"kind": "none"},
+    "laser": {"kind": "laser"},  # the paper's: linear inputs, energy .95
+    "laser-coded": {"kind": "laser-coded"},  # the front's setting, which is the default
+    "quant 4": {"kind": "quant", "bits": 4},
+    "random": {"kind": "random", "rank": 8},
+}
+_MIXER = {"block": "mlp", "layers": 1, "latent_steps": 3, "cycles": 2}
+_TRAINING = {"batch_size": 32, "learning_rate": 5e-3, "warmup_steps": 30, "ema": 0.97, "supervision_steps": 4}
+
+
+class Task(NamedTuple):
+    """One comparison: ``margin`` in percentage points of exact accuracy, ``seeds`` of each store."""
+
+    question: str
+    margin: float
+    config: dict[str, Any]
+    seeds: dict[str, int]
+
+
+TASKS = {
+    "4x4": Task(
+        "equivalence",
+        1.0,
+        {
+            "task": {"kind": "sudoku", "size": 4, "train_puzzles": 1000, "test_puzzles": 1000},
+            "model": _MIXER | {"width": 32},
+            "training": _TRAINING | {"steps": 1000, "evaluate_every": 200, "checkpoint_every": 250},
+        },
+        {"none": 10, "laser-coded": 10, "laser": 10, "quant 4": 10, "random": 3},
+    ),
+    "6x6": Task(
+        "non-inferiority",
+        2.0,
+        {
+            "task": {"kind": "sudoku", "size": 6, "train_puzzles": 1000, "test_puzzles": 1000},
+            "model": _MIXER | {"width": 24},
+            "training": _TRAINING | {"steps": 2400, "evaluate_every": 400, "checkpoint_every": 400},
+        },
+        {"none": 8, "laser-coded": 8, "laser": 8, "quant 4": 8},
+    ),
+}
+
+
+class Job(NamedTuple):
+    """One training run."""
+
+    task: str
+    store: str
+    seed: int
+
+    @property
+    def directory(self) -> Path:
+        return CACHE / self.task / self.store.replace(" ", "-") / str(self.seed)
+
+
+def jobs(only: str | None) -> Iterator[Job]:
+    """All runs of a task (or of all), seed by seed, so that pairs fill up together."""
+    for name, task in TASKS.items():
+        if only in (None, name):
+            for seed in range(max(task.seeds.values())):
+                yield from (Job(name, store, seed) for store, count in task.seeds.items() if seed < count)
+
+
+def carry_out(job: Job) -> tuple[Job, dict[str, float], list[tuple[int, float]]]:
+    """Trains; the result's values, and exact accuracy by step."""
+    from laser_core.config import parse_run
+    from laser_core.events import Metrics, Result
+    from laser_core.run import execute, newest
+
+    data = {"kind": "train", "seed": job.seed, "device": "cpu", "store": STORES[job.store], **TASKS[job.task].config}
+    curve_file = job.directory / "curve.csv"
+    job.directory.mkdir(parents=True, exist_ok=True)
+    start = newest(job.directory)
+    values: dict[str, float] = {}
+    with curve_file.open("a") as curve:
+        for event in execute(parse_run(data), job.directory, resume=start, threads=1):
+            if isinstance(event, Metrics) and "test.exact_accuracy" in event.values:
+                curve.write(f"{event.step},{event.values['test.exact_accuracy']}\n")
+                curve.flush()
+            if isinstance(event, Result):
+                values = event.values
+    points = {int(step): float(value) for step, value in csv.reader(curve_file.open())}
+    return job, values, sorted(points.items())
+
+
+def finished() -> set[Job]:
+    """Runs that have a row."""
+    if not RESULTS.exists():
+        return set()
+    with RESULTS.open() as file:
+        return {Job(row["task"], row["store"], int(row["seed"])) for row in csv.DictReader(file)}
+
+
+def record(job: Job, values: dict[str, float], curve: Sequence[tuple[int, float]]) -> None:
+    """Adds a run's row and its curve; rows stay in the plan's order."""
+    row = (*job, *(values[name] for name in COLUMNS[3:]))
+    _add(RESULTS, COLUMNS, [row])
+    _add(CURVES, ("task", "store", "seed", "step", "exact_accuracy"), [(*job, *point) for point in curve])
+
+
+def _add(path: Path, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    kept: list[Sequence[Any]] = []
+    if path.exists():
+        with path.open() as file:
+            kept = list(csv.reader(file))[1:]
+    order = {name: (index, store) for index, name in enumerate(TASKS) for store in [list(TASKS[name].seeds)]}
+
+    def place(row: Sequence[Any]) -> tuple[int, int, int, int]:
+        index, stores = order[row[0]]
+        return index, stores.index(row[1]), int(row[2]), int(row[3]) if len(columns) == 5 else 0
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    with partial.open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows(sorted([*kept, *rows], key=place))
+    partial.replace(path)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="runs at once; one thread each")
+    parser.add_argument("--only", choices=TASKS, help="one task alone")
+    options = parser.parse_args()
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    done = finished()
+    left = [job for job in jobs(options.only) if job not in done]
+    print(f"accuracy: {len(done)} runs have their row in {RESULTS}, {len(left)} to go", flush=True)
+    with ProcessPoolExecutor(options.jobs, multiprocessing.get_context("spawn"), max_tasks_per_child=1) as pool:
+        for count, future in enumerate(as_completed([pool.submit(carry_out, job) for job in left]), 1):
+            job, values, curve = future.result()
+            record(job, values, curve)
+            exact = f"{100 * values['exact_accuracy']:.2f} %"
+            print(f"{count}/{len(left)}  {job.task} {job.store}, seed {job.seed}: {exact}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
