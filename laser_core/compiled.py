@@ -12,6 +12,7 @@ import importlib.util
 import os
 import shutil
 import sysconfig
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,8 @@ class CompiledTRM(TRM):
         self._compiled = torch.compile(super()._cycle, fullgraph=True, dynamic=False)
 
     def _cycle(self, *states: Tensor) -> tuple[Tensor, Tensor]:
-        result: tuple[Tensor, Tensor] = self._compiled(*states)
+        with warnings.catch_warnings(action="ignore"):  # the compiler's own, while it traces
+            result: tuple[Tensor, Tensor] = self._compiled(*states)
         return result
 
 
