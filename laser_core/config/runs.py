@@ -78,7 +78,7 @@ class EvalConfig(Checked):
     supervision_steps: int = option(16, "Supervision steps given to every puzzle.", ge=1, le=4096)
     rollouts: int = option(1, "Answers per puzzle (K), all but the first under noise; 1 for none.", ge=1, le=1024)
     noise: float = option(
-        0.5, "Standard deviation (σ) of what rollouts add to the latent before every supervision step.", gt=0, le=100
+        1.0, "Standard deviation (σ) of what rollouts add to the latent before every supervision step.", gt=0, le=100
     )
     choose: Literal["halt", "mode", "verifier"] = option(
         "halt", "Which rollout counts: best halting value, most frequent answer, or first that the task's rules accept."
