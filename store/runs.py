@@ -11,7 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from laser_core.config import SCHEMA_VERSION, EvalConfig, RunConfig, SudokuTask, TrainConfig, config_hash, input_names
+from laser_core.config import SCHEMA_VERSION, EvalConfig, MazeTask, RunConfig, SudokuTask, TrainConfig, config_hash, input_names
 from laser_core.schema import Problem, to_json
 from store.database import read, write
 from store.dialect import insert
@@ -217,8 +217,8 @@ def _row_values(config: RunConfig, source: sa.Row[Any] | None, now: float) -> di
 def _made_name(config: RunConfig, source: sa.Row[Any] | None) -> str:
     task = config.task
     puzzles = ", ".join(input_names(config))[:120]
-    if isinstance(task, SudokuTask):
-        puzzles = f"sudoku {task.size}×{task.size}"
+    if isinstance(task, SudokuTask | MazeTask):
+        puzzles = f"{task.kind} {task.size}×{task.size}"
     if isinstance(config, TrainConfig):
         return f"{config.store.kind} · {puzzles} · seed {config.seed}"
     return f"eval of {source.name if source else config.checkpoint}"[:200] + (f" · {puzzles}" if puzzles else "")
@@ -248,7 +248,7 @@ def _inputs(connection: sa.Connection, config: RunConfig, source: sa.Row[Any] | 
     for name in dict.fromkeys(input_names(config)):
         dataset_id = _dataset_id(connection, name)
         if dataset_id is None:
-            field = "task.train" if getattr(config.task, "train", "") == name else "task.test"
+            field = "task." + next(field for field, value in vars(config.task).items() if value == name)
             problems.append(Problem(field, f"no dataset {name!r}; upload it first, or name one that is listed"))
         else:
             found.append({"name": name, "dataset_id": dataset_id})

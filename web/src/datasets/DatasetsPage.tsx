@@ -26,7 +26,7 @@ export function DatasetsPage() {
   const shown = datasets.data?.items.find((dataset) => dataset.id === id);
   return (
     <>
-      <PageHead title="Datasets" sub="Sudoku puzzles as CSV with the header source,q,a,rating. Every row is checked before anything is kept." />
+      <PageHead title="Datasets" sub="Sudoku or mazes as CSV with the header source,q,a,rating. Every row is checked before anything is kept." />
       <div className={classes.page}>
         <Upload onUploaded={open} />
         {datasets.isPending && <Skeleton height={160} radius="lg" />}

@@ -18,26 +18,56 @@ function boxOf(size: number): [rows: number, columns: number] {
   return [rows, size / rows];
 }
 
-/** A Sudoku on canvas: clues strong, the solution in the accent colour. */
+/** A Sudoku or a maze on canvas: what is given strong, the solution in the accent colour. */
 export function PuzzleGrid({ size, question, answer, isSolved }: Props) {
   const ref = useRef<HTMLCanvasElement>(null);
   const scheme = useComputedColorScheme("light");
   useEffect(() => {
-    if (ref.current) drawGrid(ref.current, { size, question, answer, isSolved });
+    if (ref.current) drawPuzzle(ref.current, { size, question, answer, isSolved });
   }, [size, question, answer, isSolved, scheme]);
   const clues = [...question].filter((cell) => cell !== "." && cell !== "0").length;
-  return <canvas ref={ref} className={classes.grid} role="img" aria-label={`${size} by ${size} puzzle with ${clues} clues`} data-testid="puzzle" />;
+  const label = isMaze(question) ? `${size} by ${size} maze` : `${size} by ${size} puzzle with ${clues} clues`;
+  return <canvas ref={ref} className={classes.grid} role="img" aria-label={label} data-testid="puzzle" />;
 }
 
-function drawGrid(canvas: HTMLCanvasElement, { size, question, answer, isSolved }: Props): void {
+function isMaze(question: string): boolean {
+  return question.includes("S");
+}
+
+function drawPuzzle(canvas: HTMLCanvasElement, props: Props): void {
   const context = canvas.getContext("2d");
   const place = canvas.parentElement;
   if (!context || !place) return;
   const ratio = window.devicePixelRatio || 1;
   canvas.width = canvas.height = SIDE * ratio;
   context.scale(ratio, ratio);
-  const cell = (SIDE - 2) / size;
   const ink = (name: string) => resolveColor(place, `var(--${name})`);
+  (isMaze(props.question) ? drawMaze : drawSudoku)(context, props, ink);
+}
+
+type Ink = (name: string) => string;
+
+function drawMaze(context: CanvasRenderingContext2D, { size, question, answer, isSolved }: Props, ink: Ink): void {
+  const cell = (SIDE - 2) / size;
+  const colors: Record<string, string> = { "#": ink("text-muted"), S: ink("text"), G: ink("text"), o: ink("accent") };
+  [...(isSolved ? answer : question)].forEach((kind, i) => {
+    const color = colors[kind];
+    if (!color) return;
+    const [x, y] = [1 + (i % size) * cell, 1 + Math.floor(i / size) * cell];
+    context.fillStyle = color;
+    if (kind === "#") context.fillRect(x, y, cell, cell);
+    else {
+      context.beginPath();
+      context.arc(x + cell / 2, y + cell / 2, cell * (kind === "o" ? 0.2 : 0.4), 0, 2 * Math.PI);
+      context.fill();
+    }
+  });
+  context.strokeStyle = ink("line-strong");
+  context.strokeRect(0.5, 0.5, SIDE - 1, SIDE - 1);
+}
+
+function drawSudoku(context: CanvasRenderingContext2D, { size, question, answer, isSolved }: Props, ink: Ink): void {
+  const cell = (SIDE - 2) / size;
   context.textAlign = "center";
   context.textBaseline = "middle";
   for (let i = 0; i < size * size; i += 1) {

@@ -52,7 +52,7 @@ export function Upload({ onUploaded }: { onUploaded: (id: string) => void }) {
       >
         {upload.isPending ? <Loader size={22} /> : <Icon name="upload" size={22} />}
         <b>{upload.isPending ? `Checking ${upload.variables.name}…` : "Drop a CSV file here, or choose one"}</b>
-        <span>source,q,a,rating · one puzzle a line, “.” for a blank cell</span>
+        <span>source,q,a,rating · one Sudoku (“.” for a blank cell) or maze (“# SGo”) a line</span>
       </button>
       <input
         ref={input}
