@@ -15,7 +15,7 @@ router = APIRouter(tags=["artifacts"], responses=RESPONSES)
 
 @router.get("/runs/{run_id}/artifacts", summary="Files of a run")
 def list_artifacts(run_id: str, engine: Engine, settings: Config) -> models.ArtifactList:
-    """Newest checkpoint first."""
+    """Newest checkpoint first, then reports."""
     return models.ArtifactList(items=artifacts.list_artifacts(engine, settings, run_id))
 
 
@@ -32,7 +32,7 @@ def list_artifacts(run_id: str, engine: Engine, settings: Config) -> models.Arti
 )
 def download(artifact_id: str, engine: Engine, settings: Config) -> FileResponse:
     artifact, file = artifacts.get(engine, settings, artifact_id)
-    name = f"{artifact.run_id}-{artifact.folder}-{artifact.name}"
+    name = "-".join(part for part in (artifact.run_id, artifact.folder, artifact.name) if part)
     return FileResponse(
         file, media_type="application/octet-stream", filename=name, headers={"X-SHA256": artifact.sha256}
     )

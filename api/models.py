@@ -53,7 +53,7 @@ class Problem(Model):
 
 class Result(Model):
     values: dict[str, Number] = Field(description="exact_accuracy, saved_bytes, step_time_s …")
-    weights_sha256: str = Field(default="", description="Of the final model.safetensors; empty for eval.")
+    weights_sha256: str = Field(default="", description="Of the final model.safetensors; empty but for training.")
     notes: dict[str, str] = {}
 
 
@@ -63,8 +63,8 @@ class RunSummary(Model):
     id: str
     number: int
     name: str
-    kind: Literal["train", "eval"]
-    store_kind: str = Field(description="Activation store of a training run; empty for eval.")
+    kind: Literal["train", "eval", "analysis"]
+    store_kind: str = Field(description="Activation store of a training run; empty for other kinds.")
     seed: int
     tags: list[str]
     owner: str
@@ -107,7 +107,7 @@ class Event(Model):
 
     seq: int
     time: float
-    kind: Literal["state", "started", "log", "checkpoint", "metrics", "traces", "memory", "result"]
+    kind: Literal["state", "started", "log", "checkpoint", "metrics", "traces", "memory", "file", "result"]
     epoch: int
     data: dict[str, Any]
 

@@ -55,7 +55,7 @@ def create(
 def list_runs(
     engine: Engine,
     state: Annotated[list[State], Query(description="Any of these.")] = [],  # noqa: B006 (FastAPI copies it)
-    kind: Literal["train", "eval"] | None = None,
+    kind: Literal["train", "eval", "analysis"] | None = None,
     store: Literal["none", "checkpoint", "laser", "laser-fused"] | None = None,
     tag: Annotated[list[str], Query(description="All of these.", max_length=16)] = [],  # noqa: B006
     text: Annotated[str, Query(max_length=200, description="In the name, the id or a tag.")] = "",

@@ -17,7 +17,8 @@ from store.tables import artifacts, runs
 
 @dataclass(frozen=True)
 class Artifact:
-    """One file of a checkpoint (``folder`` is the checkpoint's name); ``size_bytes`` is None when it is gone from disk."""
+    """One file of a checkpoint (``folder`` is the checkpoint's name), or a report in the run's own folder (``folder`` empty);
+    ``size_bytes`` is None when it is gone from disk."""
 
     id: str
     run_id: str
@@ -44,7 +45,7 @@ def checkpoint_directory(settings: Settings, run_id: str, folder: str) -> Path:
 
 
 def list_artifacts(engine: sa.Engine, settings: Settings, run_id: str) -> list[Artifact]:
-    """Newest checkpoint first. Raises NotFound for the run."""
+    """Newest checkpoint first, then reports. Raises NotFound for the run."""
     with read(engine) as connection:
         query = _columns.where(artifacts.c.run == number_of(connection, run_id))
         rows = connection.execute(query.order_by(artifacts.c.step.desc(), artifacts.c.name)).all()
@@ -61,12 +62,16 @@ def get(engine: sa.Engine, settings: Settings, artifact_id: str) -> tuple[Artifa
         raise NotFound(f"no artifact {artifact_id!r}")
     file = _file(settings, row).resolve()
     if not file.is_relative_to(settings.artifacts_dir.resolve()) or not file.is_file():
-        raise NotFound(f"the file of artifact {artifact_id} is gone: newer checkpoints have replaced it")
+        raise NotFound(f"the file of artifact {artifact_id} is gone from disk; newer checkpoints replace older ones")
     return _artifact(row, file), file
 
 
 def _file(settings: Settings, row: sa.Row[Any]) -> Path:
-    return checkpoint_directory(settings, row.run_id, row.folder) / str(row.name)
+    is_report = row.kind == "report"
+    folder = (
+        run_directory(settings, row.run_id) if is_report else checkpoint_directory(settings, row.run_id, row.folder)
+    )
+    return folder / str(row.name)
 
 
 def _artifact(row: sa.Row[Any], file: Path) -> Artifact:

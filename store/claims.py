@@ -36,7 +36,7 @@ class Claim:
     checkpoint: str | None  # folder name to resume from, under directory/"checkpoints"
     directory: Path  # of the run's artifacts
     files: dict[str, Path]  # datasets by the name that the configuration gives them
-    source_checkpoint: Path | None  # for eval: the training run's checkpoint folder
+    source_checkpoint: Path | None  # for eval and analysis: the training run's checkpoint folder
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Orders:
 
 _sources = runs.alias("sources")
 
-# An eval waits until its training run has ended; then the checkpoint it reads stays the same.
+# An eval or analysis waits until its training run has ended; then the checkpoint it reads stays the same.
 _READY = sa.and_(
     runs.c.state == State.queued,
     sa.or_(

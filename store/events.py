@@ -11,7 +11,7 @@ from store.database import read
 from store.runs import number_of
 from store.tables import events
 
-KINDS = ("state", "started", "log", "checkpoint", "metrics", "traces", "memory", "result")
+KINDS = ("state", "started", "log", "checkpoint", "metrics", "traces", "memory", "file", "result")
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,13 @@ import sqlalchemy as sa
 from laser_core.events import (
     CheckpointSaved,
     Event,
+    FileSaved,
     Log,
     Memory,
     Metrics,
     Progress,
     Result,
+    Spectrum,
     Started,
     Trace,
     to_json,
@@ -89,6 +91,7 @@ class _Batch:
     points: dict[str, tuple[list[int], list[float]]] = field(default_factory=dict)
     traces: list[Trace] = field(default_factory=list)
     checkpoints: list[CheckpointSaved] = field(default_factory=list)
+    reports: list[FileSaved] = field(default_factory=list)
     columns: dict[str, Any] = field(default_factory=dict)  # of the run's row
 
     def add(self, event: Event) -> None:
@@ -112,6 +115,12 @@ class _Batch:
             case CheckpointSaved():
                 self.checkpoints.append(_checked(event))
                 self.log.append(("checkpoint", _data(event)))
+            case FileSaved(name):
+                _check_name(name)
+                self.reports.append(event)
+                self.log.append(("file", _data(event)))
+            case Spectrum():
+                pass  # all of them are in the run's analysis.json, which is listed as a FileSaved
             case Result():
                 self.columns["result"] = _data(event)
                 self.log.append(("result", _data(event)))
@@ -127,6 +136,9 @@ class _Batch:
             self.log.append(("traces", {"step": self.traces[-1].step}))
         if self.checkpoints:
             self.columns |= _point_at(connection, row, self.checkpoints, now)
+        if self.reports:
+            rows = [_artifact_row(row, "report", "", file.name, 0, file.sha256, now) for file in self.reports]
+            _list(connection, rows)
         if self.log:
             numbered = enumerate(self.log, row.last_seq + 1)
             entry = {"run": row.number, "time": now, "epoch": row.epoch}
@@ -142,9 +154,29 @@ def _data(event: Event) -> dict[str, Any]:
 
 def _checked(event: CheckpointSaved) -> CheckpointSaved:
     for name in (event.name, *event.files):
-        if not _FILE_NAME.fullmatch(name):
-            raise ValueError(f"checkpoint: {name!r} is no plain file name")
+        _check_name(name)
     return event
+
+
+def _check_name(name: str) -> None:
+    if not _FILE_NAME.fullmatch(name):
+        raise ValueError(f"{name!r} is no plain file name")
+
+
+def _artifact_row(
+    row: sa.Row[Any], kind: str, folder: str, name: str, step: int, sha256: str, now: float
+) -> dict[str, Any]:
+    file_id = "a_" + base64.b32encode(secrets.token_bytes(8)).decode().lower()[:12]
+    values = {"id": file_id, "run": row.number, "kind": kind, "folder": folder, "name": name}
+    return values | {"step": step, "sha256": sha256, "created_at": now}
+
+
+def _list(connection: sa.Connection, files: list[dict[str, Any]]) -> None:
+    """Lists files; one that is listed already, written anew by a later attempt, keeps its id."""
+    statement = insert(connection, artifacts)
+    renewed = {name: statement.excluded[name] for name in ("step", "sha256", "created_at")}
+    place = ["run", "kind", "folder", "name"]
+    connection.execute(statement.on_conflict_do_update(index_elements=place, set_=renewed), files)
 
 
 def _point_at(
@@ -153,24 +185,12 @@ def _point_at(
     """Lists the checkpoints' files and forgets those of older ones; the columns that point the run at the newest."""
     kept = list(checkpoints)[-CHECKPOINTS_KEPT:]
     files = [
-        {
-            "id": "a_" + base64.b32encode(secrets.token_bytes(8)).decode().lower()[:12],
-            "run": row.number,
-            "kind": "checkpoint",
-            "folder": checkpoint.name,
-            "name": name,
-            "step": checkpoint.step,
-            "sha256": sha256,
-            "created_at": now,
-        }
+        _artifact_row(row, "checkpoint", checkpoint.name, name, checkpoint.step, sha256, now)
         for checkpoint in kept
         for name, sha256 in checkpoint.files.items()
     ]
     if files:
-        statement = insert(connection, artifacts)
-        renewed = {name: statement.excluded[name] for name in ("step", "sha256", "created_at")}
-        place = ["run", "kind", "folder", "name"]
-        connection.execute(statement.on_conflict_do_update(index_elements=place, set_=renewed), files)
+        _list(connection, files)
     mine = sa.and_(artifacts.c.run == row.number, artifacts.c.kind == "checkpoint")
     newest = (
         sa.select(artifacts.c.step).where(mine).distinct().order_by(artifacts.c.step.desc()).limit(CHECKPOINTS_KEPT)

@@ -11,7 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from laser_core.config import SCHEMA_VERSION, EvalConfig, MazeTask, RunConfig, SudokuTask, TrainConfig, config_hash, input_names
+from laser_core.config import SCHEMA_VERSION, MazeTask, RunConfig, SudokuTask, TrainConfig, config_hash, input_names
 from laser_core.schema import Problem, to_json
 from store.database import read, write
 from store.dialect import insert
@@ -38,7 +38,7 @@ class Run:
     schema_version: int
     epoch: int
     attempt: int  # how often a worker took it; equals the epoch
-    store_kind: str  # empty for eval
+    store_kind: str  # empty but for training
     seed: int
     step: int
     steps: int
@@ -120,7 +120,7 @@ def request_cancel(
 def delete_run(engine: sa.Engine, run_id: str) -> list[PurePosixPath]:
     """Deletes a run that has ended, with all its rows: the folders under ``artifacts_dir`` for the caller to delete.
 
-    Raises NotFound, and Conflict for a run that hasn't ended or whose checkpoint a waiting or running eval needs.
+    Raises NotFound, and Conflict for a run that hasn't ended or whose checkpoint a waiting or running eval or analysis needs.
     """
     with write(engine) as connection:
         row = lock(connection, run_id)
@@ -130,7 +130,7 @@ def delete_run(engine: sa.Engine, run_id: str) -> list[PurePosixPath]:
             sa.select(runs.c.id).where(runs.c.source == row.number, runs.c.state.not_in(FINAL)).limit(1)
         ).scalar()
         if needed:
-            raise Conflict(f"run {needed} evaluates the checkpoint of {run_id}; let it end or cancel it first")
+            raise Conflict(f"run {needed} looks at the checkpoint of {run_id}; let it end or cancel it first")
         connection.execute(sa.delete(runs).where(runs.c.number == row.number))
         return [PurePosixPath(run_id)]
 
@@ -221,12 +221,14 @@ def _made_name(config: RunConfig, source: sa.Row[Any] | None) -> str:
         puzzles = f"{task.kind} {task.size}×{task.size}"
     if isinstance(config, TrainConfig):
         return f"{config.store.kind} · {puzzles} · seed {config.seed}"
-    return f"eval of {source.name if source else config.checkpoint}"[:200] + (f" · {puzzles}" if puzzles else "")
+    return f"{config.kind} of {source.name if source else config.checkpoint}"[:200] + (
+        f" · {puzzles}" if puzzles else ""
+    )
 
 
 def _source(connection: sa.Connection, config: RunConfig) -> sa.Row[Any] | None:
-    """The training run whose checkpoint an eval reads."""
-    if not isinstance(config, EvalConfig):
+    """The training run whose checkpoint an eval or analysis reads."""
+    if isinstance(config, TrainConfig):
         return None
     query = sa.select(runs).where(runs.c.id == clean(config.checkpoint, 40))
     row = connection.execute(query.with_for_update(read=True, key_share=True)).one_or_none()  # can't be deleted now

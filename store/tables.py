@@ -73,12 +73,14 @@ runs = Table(
     Column("idempotency_key", sa.String(200)),
     Column("name", sa.String(240), nullable=False),
     Column("kind", sa.String(20), nullable=False),
-    Column("store_kind", sa.String(40), nullable=False),  # empty for eval
+    Column("store_kind", sa.String(40), nullable=False),  # empty but for training
     Column("seed", sa.BigInteger, nullable=False),
     Column("config", Json, nullable=False),
     Column("config_hash", sa.String(64), nullable=False, index=True),
     Column("schema_version", sa.Integer, nullable=False),
-    Column("source", Number, ForeignKey("runs.number", ondelete="SET NULL"), index=True),  # whose checkpoint eval reads
+    Column(
+        "source", Number, ForeignKey("runs.number", ondelete="SET NULL"), index=True
+    ),  # whose checkpoint an eval or analysis reads
     Column("state", sa.String(20), nullable=False),
     Column("state_since", Time, nullable=False),
     Column("reason", sa.Text, nullable=False, server_default=""),

@@ -14,7 +14,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from laser_core.config import EvalConfig, parse_run
+from laser_core.config import TrainConfig, parse_run
 from laser_core.events import Log, Result
 from worker.job import DONE, FAILED, STOPPED, Job
 from worker.spool import SpoolWriter
@@ -48,7 +48,7 @@ def _carry_out(job: Job, spool: SpoolWriter, stopping: threading.Event) -> int:
     for event in execute(config, Path(job.directory), resume=job.resume, wants_pause=stopping.is_set, **inputs):
         spool.append(event)
         is_done = isinstance(event, Result)
-        if stopping.is_set() and isinstance(config, EvalConfig):
+        if stopping.is_set() and not isinstance(config, TrainConfig):
             break  # nothing to save
     return DONE if is_done else STOPPED
 

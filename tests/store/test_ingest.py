@@ -9,6 +9,7 @@ import pytest
 
 from laser_core.events import (
     CheckpointSaved,
+    FileSaved,
     Log,
     Memory,
     Metrics,
@@ -16,6 +17,7 @@ from laser_core.events import (
     Result,
     SiteBytes,
     Snapshot,
+    Spectrum,
     Started,
     Trace,
 )
@@ -138,6 +140,26 @@ def test_only_the_kept_checkpoints_are_listed(engine, start, settings):
     file.symlink_to("/etc/hostname")
     with pytest.raises(NotFound):
         artifacts.get(engine, settings, listed[1].id)
+
+
+def test_a_report_is_listed_beside_checkpoints_and_served_from_the_runs_own_folder(engine, start, settings):
+    run_id = start()
+    spectrum = Spectrum(1, "trained", "s", 1, 0, 4, 9, (1.0,), {"0.9": 1}, {"0.9": 1}, 1.0, 1.0)
+    for offset, sha256 in ((0, A), (5, "b" * 64)):  # a later attempt writes it anew
+        ingest(engine, run_id, 1, offset, offset + 5, [spectrum, FileSaved("analysis.json", sha256, 2)])
+    ingest(engine, run_id, 1, 10, 15, [CheckpointSaved(3, "step-3", {"state.json": A}, 1)])
+    listed = artifacts.list_artifacts(engine, settings, run_id)
+    assert [(a.kind, a.folder, a.name) for a in listed] == [
+        ("checkpoint", "step-3", "state.json"),
+        ("report", "", "analysis.json"),
+    ]
+    assert listed[1].sha256 == "b" * 64
+    file = artifacts.run_directory(settings, run_id) / "analysis.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("{}")
+    assert artifacts.get(engine, settings, listed[1].id)[1] == file.resolve()
+    with pytest.raises(ValueError, match="no plain file name"):
+        ingest(engine, run_id, 1, 15, 20, [FileSaved("../x", A, 1)])
 
 
 @pytest.mark.parametrize("name", ["../x", "a/b", "", ".hidden", "a\0b", "a\\b"])

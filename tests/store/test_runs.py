@@ -8,7 +8,7 @@ import threading
 import pytest
 import sqlalchemy as sa
 
-from laser_core.config import EvalConfig, config_hash, parse_run
+from laser_core.config import AnalysisConfig, EvalConfig, config_hash, parse_run
 from laser_core.events import CheckpointSaved, Log, Metrics, Trace
 from store import claims
 from store.errors import Conflict, NotFound, Refused
@@ -67,18 +67,19 @@ def test_racing_submits_of_one_key_make_one_run(engine, owner):
     assert sorted(created for _, created in results) == [False] * 5 + [True]
 
 
-def test_an_eval_names_a_training_run_with_a_checkpoint(engine, owner, start):
+@pytest.mark.parametrize("kind", [EvalConfig, AnalysisConfig])
+def test_an_eval_or_analysis_names_a_training_run_with_a_checkpoint(engine, owner, start, kind):
     with pytest.raises(Refused, match=r"checkpoint: no run 'r_nothing'"):
-        create_run(engine, EvalConfig(checkpoint="r_nothing"), owner)
+        create_run(engine, kind(checkpoint="r_nothing"), owner)
     train = start()
-    waiting, _ = create_run(engine, EvalConfig(checkpoint=train), owner)
-    assert waiting.name.startswith("eval of none")
-    with pytest.raises(Refused, match="is of kind eval"):
-        create_run(engine, EvalConfig(checkpoint=waiting.id), owner)
+    waiting, _ = create_run(engine, kind(checkpoint=train), owner)
+    assert waiting.name.startswith(f"{waiting.kind} of none")
+    with pytest.raises(Refused, match=f"is of kind {waiting.kind}"):
+        create_run(engine, kind(checkpoint=waiting.id), owner)
     claims.finish(engine, train, 1, State.failed)
     with pytest.raises(Refused, match="without a checkpoint"):
-        create_run(engine, EvalConfig(checkpoint=train), owner)
-    with pytest.raises(Conflict, match=f"run {waiting.id} evaluates"):
+        create_run(engine, kind(checkpoint=train), owner)
+    with pytest.raises(Conflict, match=f"run {waiting.id} looks at"):
         delete_run(engine, train)
 
 

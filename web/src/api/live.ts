@@ -32,7 +32,7 @@ export function useLiveRun(id: string, after: number | undefined): Connection {
     {
       run: id,
       after,
-      kinds: ["run", "state", "started", "log", "checkpoint", "metrics", "traces", "memory", "result"],
+      kinds: ["run", "state", "started", "log", "checkpoint", "metrics", "traces", "memory", "file", "result"],
       onEvent: (kind, data) => {
         if (kind === "run") setRun(client, data as RunSummary);
         else bells.ring(kind, data as RunEvent);
@@ -54,7 +54,7 @@ function doorbells(client: QueryClient, id: string) {
     if (kind === "metrics" || kind === "result") metrics.call();
     if (kind === "traces") traces.call();
     if (kind === "memory") memory.call();
-    if (kind === "checkpoint") artifacts.call();
+    if (kind === "checkpoint" || kind === "file") artifacts.call();
     if (kind === "result" || kind === "state") run.call();
     if (kind !== "metrics" && kind !== "traces" && kind !== "log") events.call();
   };

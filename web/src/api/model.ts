@@ -36,6 +36,11 @@ export type WorkerList = Schemas["WorkerList"];
 export type Preset = Omit<Schemas["Preset"], "config"> & { config: JsonObject };
 export type Problem = Schemas["FieldProblem"];
 
+/** What lists say of runs that train nothing. */
+export function kindWord(kind: string): string {
+  return kind === "eval" ? "evaluation" : kind;
+}
+
 const FINAL: readonly State[] = ["succeeded", "failed", "cancelled"];
 
 export function isFinal(state: State): boolean {

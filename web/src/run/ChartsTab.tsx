@@ -100,8 +100,8 @@ function NoCurves({ run }: { run: Run }) {
     <Empty icon="runs" title={isLive(run) ? "No point yet" : "This run measured nothing"} compact testId="no-curves">
       {isLive(run)
         ? "Curves appear here by themselves, as soon as the first metrics arrive."
-        : run.kind === "eval"
-          ? "An evaluation has a result, not curves; its figures stand above."
+        : run.kind !== "train"
+          ? "This kind of run has a result; its figures stand above."
           : "It ended before its first metrics. Its logs may say why."}
     </Empty>
   );

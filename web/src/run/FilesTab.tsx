@@ -17,7 +17,7 @@ export default function FilesTab({ run }: { run: Run }) {
   if (!files.data.items.length) {
     return (
       <Empty icon="file" title="No files" compact testId="no-files">
-        Checkpoints appear here as they are saved. The newest two are kept.
+        Checkpoints and reports appear here as they are saved. The newest two checkpoints are kept.
       </Empty>
     );
   }
@@ -25,7 +25,7 @@ export default function FilesTab({ run }: { run: Run }) {
   return (
     <div style={{ display: "grid", gap: 14 }}>
       {[...folders].map(([folder, items]) => (
-        <Panel key={folder} flush title={<b className="mono">{folder}</b>} aside={<span className="faint num">step {count(items[0]?.step)}</span>}>
+        <Panel key={folder} flush title={<b className="mono">{folder || "report"}</b>} aside={folder && <span className="faint num">step {count(items[0]?.step)}</span>}>
           <ul className={classes.list}>
             {items.map((file) => (
               <FileRow key={file.id} file={file} />

@@ -1,7 +1,7 @@
 import { useQuery } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
 import type { ReactNode } from "react";
-import { eagerBytes, exactAccuracy, isFinal, savedBytes, savedFraction, stepTime, type Run } from "~/api/model";
+import { eagerBytes, exactAccuracy, isFinal, kindWord, savedBytes, savedFraction, stepTime, type Run } from "~/api/model";
 import { workersQuery } from "~/api/queries";
 import type { Connection } from "~/api/stream";
 import { RunActions } from "~/run/RunActions";
@@ -39,7 +39,7 @@ export function RunHeader({ run, connection }: { run: Run; connection: Connectio
       <div className={classes.meta}>
         <StateBadge state={run.state} reason={run.reason} />
         {!isFinal(run.state) && <LiveDot connection={connection} />}
-        {run.kind === "train" ? <Variant store={run.store_kind} /> : <span>evaluation</span>}
+        {run.kind === "train" ? <Variant store={run.store_kind} /> : <span>{kindWord(run.kind)}</span>}
         <span className="muted num">seed {run.seed}</span>
         <span className="muted">
           created <Ago time={run.created_at} />
@@ -54,9 +54,11 @@ export function RunHeader({ run, connection }: { run: Run; connection: Connectio
         <div className={classes.wide}>
           <Progress run={run} wide />
         </div>
-        <Fact label="Exact accuracy" testId="fact-accuracy">
-          {percent(exactAccuracy(run))}
-        </Fact>
+        {run.kind !== "analysis" && (
+          <Fact label="Exact accuracy" testId="fact-accuracy">
+            {percent(exactAccuracy(run))}
+          </Fact>
+        )}
         {run.kind === "train" && (
           <Fact label="Activation memory" hint={memoryHint(run)}>
             {memoryWords(run)}

@@ -1,5 +1,5 @@
 import { Checkbox } from "@mantine/core";
-import { savedFraction, stepTime } from "~/api/model";
+import { savedFraction, stepTime, kindWord } from "~/api/model";
 import { Accuracy, NameAndTags, Saved, type RowsProps } from "~/runs/RunsTable";
 import { Ago } from "~/ui/Ago";
 import { seconds } from "~/ui/format";
@@ -30,7 +30,7 @@ export function RunCards({ runs, selected, toggle }: RowsProps) {
             <dl className={classes.facts}>
               <div>
                 <dt>Store</dt>
-                <dd>{run.kind === "eval" ? "evaluation" : <Variant store={run.store_kind} />}</dd>
+                <dd>{run.kind !== "train" ? kindWord(run.kind) : <Variant store={run.store_kind} />}</dd>
               </div>
               <div>
                 <dt>Exact</dt>

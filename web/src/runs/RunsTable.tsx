@@ -1,7 +1,7 @@
 import { Checkbox } from "@mantine/core";
 import { Link, useNavigate } from "@tanstack/react-router";
 import type { MouseEvent, ReactNode } from "react";
-import { exactAccuracy, savedFraction, stepTime, type RunSummary } from "~/api/model";
+import { exactAccuracy, kindWord, savedFraction, stepTime, type RunSummary } from "~/api/model";
 import type { RunsSearch } from "~/router";
 import { Ago } from "~/ui/Ago";
 import { percent, seconds } from "~/ui/format";
@@ -113,13 +113,13 @@ function Row({ run, isSelected, toggle }: { run: RunSummary; isSelected: boolean
       <td>
         <Progress run={run} />
       </td>
-      <td>{run.kind === "eval" ? <span className="muted">evaluation</span> : <Variant store={run.store_kind} />}</td>
+      <td>{run.kind !== "train" ? <span className="muted">{kindWord(run.kind)}</span> : <Variant store={run.store_kind} />}</td>
       <Num>{run.seed}</Num>
       <Num>
         <Accuracy run={run} />
       </Num>
       <Num>{saved === null ? <span className="faint">–</span> : <Saved fraction={saved} />}</Num>
-      <Num>{run.kind === "eval" || stepTime(run) === null ? <span className="faint">–</span> : seconds(stepTime(run))}</Num>
+      <Num>{run.kind !== "train" || stepTime(run) === null ? <span className="faint">–</span> : seconds(stepTime(run))}</Num>
       <Num>
         <span className="muted">
           <Ago time={run.created_at} />
