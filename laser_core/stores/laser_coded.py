@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from laser_core.stores.base import StateDict
-from laser_core.stores.coding import Layout, decode, encode, expected_error, layout, widths_at
+from laser_core.stores.coding import WORD_BITS, Layout, decode, encode, expected_error, layout, widths_at
 from laser_core.stores.fused import Packed
 from laser_core.stores.laser_fused import LaserFused
 from laser_core.stores.tracked import Code
@@ -77,7 +77,7 @@ class LaserCoded(LaserFused):
             price = (low + high) / 2
             widths = [widths_at(price, x) for x in shares]
             spent = sum(
-                int(w.sum()) * tracker.rows + int((w > 0).sum()) * tracker.width * 32
+                -(-int(w.sum()) // WORD_BITS) * WORD_BITS * tracker.rows + int((w > 0).sum()) * tracker.width * 32
                 for w, tracker in zip(widths, trackers, strict=True)
             )
             low, high = (low, price) if spent <= budget else (price, high)

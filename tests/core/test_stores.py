@@ -3,7 +3,16 @@
 import pytest
 import torch
 
-from laser_core.config import CheckpointStore, LaserFusedStore, LaserStore, NoneStore
+from laser_core.config import (
+    AsiStore,
+    CheckpointStore,
+    LaserCodedStore,
+    LaserFusedStore,
+    LaserStore,
+    NoneStore,
+    QuantStore,
+    RandomStore,
+)
 from laser_core.layers import Attention, Linear
 from laser_core.stores import make_store
 
@@ -20,6 +29,15 @@ STORES = [
     LaserFusedStore(energy=0.8),
     LaserFusedStore(rank=5, adapt=False),
     LaserFusedStore(energy=1.0),
+    LaserFusedStore(budget_fraction=0.3),
+    LaserCodedStore(energy=0.9),
+    LaserCodedStore(keep="call"),
+    LaserCodedStore(budget_fraction=0.1),
+    LaserCodedStore(energy=1.0),
+    QuantStore(),
+    QuantStore(bits=8, group=32),
+    AsiStore(rank=5),
+    RandomStore(rank=5),
 ]
 
 
@@ -46,7 +64,11 @@ def test_checkpoint_gives_the_same_gradient_to_the_bit(trial, unit, model):
 
 
 @pytest.mark.parametrize("model", MODELS, ids=str)
-@pytest.mark.parametrize("store", [LaserStore(energy=1.0), LaserFusedStore(energy=1.0)], ids=lambda s: s.kind)
+@pytest.mark.parametrize(
+    "store",
+    [LaserStore(energy=1.0), LaserFusedStore(energy=1.0), LaserCodedStore(energy=1.0), AsiStore(rank=256)],
+    ids=str,
+)
 def test_full_rank_gives_the_uncompressed_gradient(trial, store, model):
     t, eager = trial(store, **model), trial(**model)
     for _ in range(2):
@@ -122,7 +144,17 @@ def test_attentions_output_is_not_coded_since_attention_keeps_it(trial):
     assert attention.outer.site not in t.model.store.trackers
 
 
-@pytest.mark.parametrize("store", [LaserStore(energy=0.9, update_every=2), LaserFusedStore(update_every=2)], ids=str)
+@pytest.mark.parametrize(
+    "store",
+    [
+        LaserStore(energy=0.9, update_every=2),
+        LaserStore(budget_fraction=0.4, update_every=2),
+        LaserFusedStore(update_every=2),
+        LaserCodedStore(energy=0.99, update_every=2),
+        LaserCodedStore(budget_fraction=0.1, update_every=2),
+    ],
+    ids=str,
+)
 def test_bases_change_between_steps_only_and_training_resumes_to_the_bit(trial, store):
     straight, broken = trial(store), trial(store)
     straight_traces, broken_traces = [], []
@@ -147,6 +179,76 @@ def test_no_gradient_no_trace(trial, store):
         with torch.no_grad():
             looked.loss()
         assert looked.step(0.01) == blind.step(0.01)
+
+
+CODED = [
+    (LaserCodedStore(energy=0.99), LaserCodedStore(energy=0.999), LaserCodedStore(energy=0.99999)),
+    (LaserCodedStore(energy=0.9, keep="call"), LaserCodedStore(energy=0.99, keep="call"), LaserCodedStore(keep="call")),
+    (LaserCodedStore(budget_fraction=0.1), LaserCodedStore(budget_fraction=0.15), LaserCodedStore(budget_fraction=0.3)),
+    (QuantStore(bits=4, group=128), QuantStore(bits=4, group=16), QuantStore(bits=8, group=16)),
+]
+
+
+@pytest.mark.parametrize("model", MODELS, ids=str)
+@pytest.mark.parametrize("coarse_to_fine", CODED, ids=lambda stores: str(stores[0]))
+def test_finer_codes_give_a_better_gradient(trial, model, coarse_to_fine):
+    eager = trial(**model)
+    eager.step()
+    errors = []
+    for store in coarse_to_fine:
+        t = trial(store, **model)
+        t.step()
+        t.step()
+        ours, exact = t.gradients(), eager.gradients()
+        errors.append(sum(float((ours[name] - exact[name]).square().sum()) for name in exact))
+    assert errors == sorted(errors, reverse=True)
+    assert 0 < errors[-1] <= 0.7 * errors[0]
+
+
+@pytest.mark.parametrize("store", [LaserCodedStore(), LaserCodedStore(budget_fraction=0.1), QuantStore()], ids=str)
+def test_rounding_is_drawn_anew_at_every_step_and_the_same_from_one_seed(trial, store):
+    t, again = trial(store), trial(store)
+    seen = []
+    for _ in range(3):
+        t.step()
+        again.step()
+        assert all(torch.equal(x, again.gradients()[name]) for name, x in t.gradients().items())
+        seen.append(torch.cat([gradient.flatten() for gradient in t.gradients().values()]))
+    assert not torch.equal(seen[1], seen[2])
+
+
+@pytest.mark.parametrize("fraction", [0.1, 0.2, 0.4])
+@pytest.mark.parametrize("kind", [LaserStore, LaserFusedStore, LaserCodedStore])
+def test_a_budget_is_kept_and_used(trial, kind, fraction):
+    t = trial(kind(budget_fraction=fraction), batch_size=16)
+    held = sum(trace.saved_bytes for trace in t.step())
+    trackers = t.model.store.trackers.values()
+    full = sum(tracker.rows * tracker.width for tracker in trackers) * 4
+    assert 0.7 * fraction * full <= held <= 1.08 * fraction * full
+
+
+def test_a_budget_goes_where_spectra_need_it(trial):
+    """The site with the flatter spectrum gets the higher rank."""
+    t = trial(LaserFusedStore(budget_fraction=0.4), batch_size=16)
+    t.step()
+    by_rank = sorted(t.model.store.trackers.values(), key=lambda tracker: tracker.rank)
+    assert by_rank[0].rank < by_rank[-1].rank
+    lowest = [tracker.known_shares[tracker.rank - 1] for tracker in by_rank]
+    assert max(lowest) <= 3 * min(lowest)  # one price: the last directions that got in are worth about the same
+
+
+def test_each_call_has_a_basis_of_its_own_in_asi(trial):
+    t = trial(AsiStore(rank=3))
+    t.step()
+    state = t.model.store.state_dict()
+    assert {name.rpartition("/")[2] for name in state} == {"1", "2", "3"}  # two latent steps and the answer's
+    for basis in state.values():
+        torch.testing.assert_close(basis.T @ basis, torch.eye(3), rtol=0, atol=1e-5)
+    energy = []
+    for _ in range(8):  # at rest, iterations find the leading subspace
+        t.step()
+        energy.append(float(t.gradients()["layers.0.mixer.inner.weight"].norm()))
+    assert energy[-1] == pytest.approx(energy[-2], rel=1e-3)
 
 
 def test_a_state_of_another_kind_is_refused():
