@@ -34,7 +34,7 @@ def _gradient(model: TRM, loss: Callable[[], Tensor], store: ActivationStore) ->
     own, model.store = model.store, store
     weights = list(model.parameters())
     try:
-        with torch.random.fork_rng():
+        with torch.random.fork_rng([weights[0].device] if weights[0].is_cuda else []):
             gradients = torch.autograd.grad(loss(), weights, allow_unused=True)
     finally:
         model.store = own
