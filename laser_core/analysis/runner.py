@@ -138,7 +138,8 @@ def _models(subject: _Subject, others: Sequence[Checkpoint]) -> Iterator[_Named]
         yield _Named("initial", 0, first)
         yield _Named("untied", 0, first, untied)
     for checkpoint in others if config.other_checkpoints else ():
-        if checkpoint.step != subject.checkpoint.step:
+        is_known = checkpoint.step == subject.checkpoint.step or (config.controls and checkpoint.step == 0)
+        if not is_known:
             yield _Named(f"step-{checkpoint.step:08d}", checkpoint.step, loaded(checkpoint))
 
 
