@@ -18,7 +18,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from laser_core.config import CheckpointStore, LaserFusedStore, LaserStore, ModelConfig, NoneStore, Store
+from laser_core.config import (
+    AsiStore, CheckpointStore, LaserCodedStore, LaserFusedStore, LaserStore, ModelConfig, NoneStore, RandomStore, Store,
+)  # fmt: skip
 from laser_core.loss import act_loss
 from laser_core.model import TRM, Batch
 from laser_core.schema import ConfigError
@@ -27,8 +29,13 @@ from laser_core.stores import make_store
 STORES: dict[str, tuple[Store, float]] = {  # with the largest error allowed; LASER at full rank
     "none": (NoneStore(), 1e-5),
     "checkpoint": (CheckpointStore(), 1e-5),
+    "checkpoint per call": (CheckpointStore(unit="call"), 1e-5),
     "laser": (LaserStore(energy=1.0), 1e-4),
     "laser-fused": (LaserFusedStore(energy=1.0), 1e-4),
+    "laser-coded": (LaserCodedStore(energy=1.0), 1e-4),
+    "laser-coded per call": (LaserCodedStore(energy=1.0, keep="call"), 1e-4),
+    "asi": (AsiStore(rank=4096), 1e-4),  # complete bases
+    "random": (RandomStore(rank=4096), 1e-4),
 }
 STEPS = 3
 

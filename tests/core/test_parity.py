@@ -16,12 +16,12 @@ REFERENCE = Path(__file__).parent / "reference"
 @pytest.mark.parametrize("name", ["attention", "mlp"])
 def test_every_store_gives_the_official_numbers(name):
     report = parity.run(REFERENCE / f"trm_{name}.safetensors", REFERENCE / f"trm_{name}.json")
-    assert list(report["stores"]) == ["none", "checkpoint", "laser", "laser-fused"]
+    assert set(report["stores"]) >= {"none", "checkpoint", "laser", "laser-fused", "laser-coded", "asi", "random"}
     assert report["ok"]
     assert report["max_abs_error"] == report["stores"]["none"]["max_abs_error"]
     assert set(report["max_abs_error"]) == {"logits", "q_halt_logits", "z_H", "z_L", "loss", "grad"}
     for store, found in report["stores"].items():
-        bound = 1e-5 if store in ("none", "checkpoint") else 1e-4
+        bound = 1e-5 if store.startswith(("none", "checkpoint")) else 1e-4
         assert max(found["max_abs_error"].values()) <= bound, store
     json.dumps(report)
 
