@@ -1,4 +1,4 @@
-"""Which of LASER's claims hold for one model: thresholds fixed here before anything was measured, numbers beside them.
+"""Which of LASER's claims hold for one model: thresholds fixed before the benchmark ran, numbers beside them.
 
 The paper's own thresholds aren't known to us; these say what we take its words to mean. Sites count as they are, not
 weighted by bytes; ranks are uncentred, at .95 of the energy, over all recursion steps together (one basis serves them all).
