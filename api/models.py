@@ -165,6 +165,7 @@ class SiteBytes(Model):
     site: str
     kind: str = Field(description="What is held, such as linear, attention, norm or code.")
     saved_bytes: int
+    recursion_step: int = Field(default=-1, description="Network call of the last cycle, from 0; -1 outside of these.")
 
 
 class Memory(Model):

@@ -74,10 +74,10 @@ def measure(model: TRM, forward: Callable[[], Tensor], step: int) -> Memory:
         eager = memory.eager_account(model, forward)
     held = memory.measure(model, forward, step, eager.total())
     outside = {place: eager[place] for place in _outside(eager)}
-    sites = [SiteBytes(site, kind, held_bytes) for (site, kind), held_bytes in outside.items()]
+    sites = [SiteBytes(site, kind, held_bytes) for (site, kind, _), held_bytes in outside.items()]
     cycle = held.saved_bytes - sum(outside.values())
     return Memory(step, held.saved_bytes, held.eager_bytes, (*sites, SiteBytes("layers", "compiled", cycle)))
 
 
-def _outside(account: memory.Account) -> list[tuple[str, str]]:
+def _outside(account: memory.Account) -> list[tuple[str, str, int]]:
     return [place for place in account if place[1] in ("embedding", "head", "loss")]

@@ -70,6 +70,7 @@ class SiteBytes:
     site: str
     kind: str
     saved_bytes: int
+    recursion_step: int = -1  # the network call of the last cycle, from 0, that first held them; -1 outside of these
 
 
 @dataclass(frozen=True)

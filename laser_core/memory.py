@@ -17,11 +17,13 @@ from laser_core.events import Memory, SiteBytes
 from laser_core.layers import Attention, Linear
 from laser_core.model import TRM
 from laser_core.stores.base import ActivationStore
-from laser_core.stores.fused import code_sites
-from laser_core.stores.laser_fused import LaserFused
+from laser_core.stores.fused import Fused, code_sites
+from laser_core.stores.laser_coded import LaserCoded
+from laser_core.stores.quant import Quant
 from laser_core.stores.tracked import TrackedStore
 
-Account = Counter[tuple[str, str]]  # bytes by (site, kind)
+Account = Counter[tuple[str, str, int]]  # bytes by site, kind and recursion step (-1 outside of the recursion)
+Totals = Counter[tuple[str, str]]  # bytes by site and kind
 
 
 def measure(model: TRM, forward: Callable[[], Tensor], step: int, eager_bytes: int | None = None) -> Memory:
@@ -36,7 +38,7 @@ def measure(model: TRM, forward: Callable[[], Tensor], step: int, eager_bytes: i
     del loss
     if eager_bytes is None:
         eager_bytes = eager_account(model, forward).total()
-    sites = tuple(SiteBytes(site, kind, saved_bytes) for (site, kind), saved_bytes in account.items())
+    sites = tuple(SiteBytes(site, kind, held, step) for (site, kind, step), held in account.items())
     return Memory(step, account.total(), eager_bytes, sites)
 
 
@@ -63,7 +65,8 @@ def recorded(model: TRM) -> Iterator[Account]:
         address = _address(tensor)
         if address not in seen:
             seen.add(address)
-            account[model.store.labels.get(address, places[-1])] += tensor.untyped_storage().nbytes()
+            site, kind = model.store.labels.get(address, places[-1])
+            account[site, kind, model.store.recursion_step] += tensor.untyped_storage().nbytes()
         return tensor
 
     with ExitStack() as stack, saved_tensors_hooks(pack, lambda tensor: tensor):
@@ -72,18 +75,26 @@ def recorded(model: TRM) -> Iterator[Account]:
         yield account
 
 
+def totals(account: Account) -> Totals:
+    """The account without its recursion steps."""
+    sums: Totals = Counter()
+    for (site, kind, _), held in account.items():
+        sums[site, kind] += held
+    return sums
+
+
 # --- the formula -------------------------------------------------------------------------------------------------------
 
-FLOAT, DOUBLE, INT64, BOOL = 4, 8, 8, 1  # bytes
+HALF, FLOAT, DOUBLE, INT64, BOOL = 2, 4, 8, 8, 1  # bytes
 
 
-def predicted(model: TRM, batch_size: int) -> Account:
-    """Bytes of one forward pass by site and kind, for the stores ``none``, ``laser`` and ``laser-fused`` with the bases they
-    have now; float32, attention by PyTorch's flash kernel (the one on CPUs)."""
+def predicted(model: TRM, batch_size: int) -> Totals:
+    """Bytes of one forward pass by site and kind, for the stores ``none``, ``laser``, ``laser-fused``, ``laser-coded`` and
+    ``quant`` with the bases they have now; float32, attention by PyTorch's flash kernel (the one on CPUs)."""
     config, cells = model.config, batch_size * model.seq_len
     calls = config.latent_steps + 1
-    account: Account = Counter({("token_embedding", "embedding"): cells * INT64})
-    recursion = _predicted_fused if isinstance(model.store, LaserFused) else _predicted_eager
+    account: Totals = Counter({("token_embedding", "embedding"): cells * INT64})
+    recursion = _predicted_fused if isinstance(model.store, Fused) else _predicted_eager
     rows = batch_size * (model.puzzle_positions + model.seq_len)
     account += recursion(model, calls, rows)
     if account[model.blocks[-1].name + ".h2", "code"] < calls * rows * config.width * FLOAT:
@@ -94,41 +105,50 @@ def predicted(model: TRM, batch_size: int) -> Account:
     return account
 
 
-def _predicted_eager(model: TRM, calls: int, rows: int) -> Account:
+def _predicted_eager(model: TRM, calls: int, rows: int) -> Totals:
     """The recursion kept by eager training, with the inputs of linear layers coded where they have a basis."""
-    account: Account = Counter()
+    account: Totals = Counter()
     width, heads = model.config.width, model.config.heads
     places = _places(model)
     for sublayer in (s for block in model.blocks for s in block.sublayers):
         width_in, width_out = sublayer.inner.weight.shape[1], sublayer.outer.weight.shape[1]
         lines = rows * width // width_in  # what the sublayer's linear layers see as rows
-        account += _coded(model.store, sublayer.inner.site, "linear", calls * lines, width_in)
+        account += _coded(model.store, sublayer.inner.site, "linear", calls, lines, width_in)
         if isinstance(sublayer, Attention):  # queries, keys and values (packed, then rotated), output, log-sum-exp
             per_row = (6 if sublayer.core.rope else 4) * width + heads
             account[places[sublayer.core]] = calls * rows * per_row * FLOAT
         else:  # gate, up, silu(gate)
-            account += _coded(model.store, sublayer.outer.site, "linear", calls * lines, width_out)
+            account += _coded(model.store, sublayer.outer.site, "linear", calls, lines, width_out)
             account[places[sublayer.core]] = calls * lines * 3 * width_out * FLOAT
         account[places[sublayer.norm]] = calls * lines * (width_in + 1) * FLOAT
     return account
 
 
-def _predicted_fused(model: TRM, calls: int, rows: int) -> Account:
-    """The recursion kept as codes of h, h1 and h2, and inverse norms."""
+def _predicted_fused(model: TRM, calls: int, rows: int) -> Totals:
+    """The recursion kept as packs of h, h1 and h2, and inverse norms; or of a call's input alone."""
+    assert isinstance(model.store, Fused)
     width = model.config.width
     first, *after = code_sites(model.blocks)
-    account = _coded(model.store, first, "code", calls * rows, width)
+    account = _coded(model.store, first, "code", calls, rows, width)
+    if model.store.keeps == "call":
+        return account
     for sublayer, site in zip((s for block in model.blocks for s in block.sublayers), after, strict=True):
-        account += _coded(model.store, site, "code", calls * rows, width)
+        account += _coded(model.store, site, "code", calls, rows, width)
         account[site, "norm"] = calls * rows * width // sublayer.inner.weight.shape[1] * FLOAT
     return account
 
 
-def _coded(store: ActivationStore, site: str, kind_in_full: str, rows: int, width: int) -> Account:
+def _coded(store: ActivationStore, site: str, kind_in_full: str, calls: int, rows: int, width: int) -> Totals:
+    if isinstance(store, Quant):
+        groups = calls * -(-rows * width // store.group)
+        return Counter({(site, "code"): groups * store.group * store.bits // 8, (site, "scale"): groups * 2 * HALF})
     tracker = store.trackers.get(site) if isinstance(store, TrackedStore) else None
     if tracker is None or tracker.basis is None:
-        return Counter({(site, kind_in_full): rows * width * FLOAT})
-    return Counter({(site, "code"): rows * tracker.rank * FLOAT, (site, "basis"): width * tracker.rank * FLOAT})
+        return Counter({(site, kind_in_full): calls * rows * width * FLOAT})
+    per_call = rows * tracker.rank * FLOAT
+    if isinstance(store, LaserCoded):  # words, and a step for each direction
+        per_call = rows * store.layout(site).bytes_per_row + tracker.rank * FLOAT
+    return Counter({(site, "code"): calls * per_call, (site, "basis"): width * tracker.rank * FLOAT})
 
 
 # --- places ------------------------------------------------------------------------------------------------------------

@@ -166,9 +166,13 @@ class TRM(nn.Module):
     def _cycle(self, answer_BLD: Tensor, latent_BLD: Tensor, embedded_BLD: Tensor) -> tuple[Tensor, Tensor]:
         """n updates of the latent, then one of the answer (the paper's latent recursion)."""
         injection_BLD = answer_BLD + embedded_BLD
-        for _ in range(self.config.latent_steps):
+        for step in range(self.config.latent_steps):
+            self.store.recursion_step = step
             latent_BLD = self.store.call(self.blocks, latent_BLD, injection_BLD)
-        return self.store.call(self.blocks, answer_BLD, latent_BLD), latent_BLD
+        self.store.recursion_step = self.config.latent_steps
+        answer_BLD = self.store.call(self.blocks, answer_BLD, latent_BLD)
+        self.store.recursion_step = -1
+        return answer_BLD, latent_BLD
 
     @property
     def blocks(self) -> list[Block]:

@@ -28,6 +28,7 @@ class ActivationStore:
     """
 
     def __init__(self) -> None:
+        self.recursion_step = -1  # which call of the last cycle is at work, from 0; -1 outside of it. The model says
         self.labels: dict[int, tuple[str, str]] = {}  # storage address -> (site, kind) of what this store keeps itself
 
     # --- training steps

@@ -158,7 +158,7 @@ def encode(
     levels = torch.addcmul(_offset(layout, coordinates.shape[1], seed), coordinates, 1 / step_K).round_()
     levels = levels.clamp_min_(0).minimum(layout.mask_K)
     words = (levels.flatten(0, 1) @ layout.place_KW).int().view(*coordinates.shape[:2], -1)
-    return words.unsqueeze(-1).view(torch.uint8)[..., :3].flatten(2), step_K
+    return words.unsqueeze(-1).view(torch.uint8)[..., :3].flatten(2).contiguous(), step_K
 
 
 def decode(

@@ -21,7 +21,7 @@ class Quant(Fused):
 
     def __init__(self, bits: Literal[4, 8], group: int, seed: int) -> None:
         super().__init__()
-        self._bits, self._group = bits, group
+        self.bits, self.group = bits, group
         self._seed, self._step, self._packs = seed, 0, 0
 
     def begin_step(self, step: int) -> None:
@@ -35,9 +35,9 @@ class Quant(Fused):
         self._packs += 1
         generator = torch.Generator(x_BLD.device)
         generator.manual_seed((self._seed * 1_000_003 + self._step) * 4096 + self._packs)
-        codes, scale, least = quantised(x_BLD, self._bits, self._group, generator)
+        codes, scale, least = quantised(x_BLD, self.bits, self.group, generator)
         held = (self.keep(codes, site, "code"), self.keep(scale, site, "scale"), self.keep(least, site, "scale"))
-        return Packed(held, partial(_read, self._bits, x_BLD.shape, x_BLD.dtype))
+        return Packed(held, partial(_read, self.bits, x_BLD.shape, x_BLD.dtype))
 
 
 def quantised(x: Tensor, bits: int, group: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from laser_core import memory
-from laser_core.config import CheckpointStore, LaserFusedStore, LaserStore, NoneStore
+from laser_core.config import CheckpointStore, LaserCodedStore, LaserFusedStore, LaserStore, NoneStore, QuantStore
 
 SHAPES = [
     {"layers": 1},
@@ -21,17 +21,22 @@ STORES = [
     LaserFusedStore(rank=6, adapt=False),
     LaserFusedStore(energy=0.9),
     LaserFusedStore(energy=1.0),
+    LaserCodedStore(energy=0.9),
+    LaserCodedStore(energy=0.99, keep="call"),
+    LaserCodedStore(budget_fraction=0.1),
+    QuantStore(),
+    QuantStore(bits=8, group=128),
 ]
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize("store", STORES, ids=lambda s: f"{s.kind}-{getattr(s, 'energy', '')}-{getattr(s, 'rank', '')}")
+@pytest.mark.parametrize("store", STORES, ids=str)
 def test_saved_bytes_equal_the_formula(trial, store, shape):
     t = trial(store, **shape)
     t.step()  # makes the bases
     with memory.recorded(t.model) as account:
         loss = t.loss()
-    assert dict(account) == dict(memory.predicted(t.model, len(t.batch.inputs_BS)))
+    assert dict(memory.totals(account)) == dict(memory.predicted(t.model, len(t.batch.inputs_BS)))
     del loss
 
 
@@ -69,8 +74,8 @@ def test_checkpointing_keeps_the_inputs_of_blocks(trial):
     t = trial(CheckpointStore(), batch_size=3, seq_len=9, width=32, layers=2, latent_steps=2)
     report = memory.measure(t.model, t.loss, step=1)
     inputs = 3 * 9 * 32 * 4
-    kept = {site.site: site.saved_bytes for site in report.sites if site.kind == "checkpoint"}
-    assert kept == {"layers.0": 3 * inputs, "layers.1": 3 * inputs}
+    kept = {(site.site, site.recursion_step): site.saved_bytes for site in report.sites if site.kind == "checkpoint"}
+    assert kept == {(f"layers.{block}", step): inputs for block in (0, 1) for step in (0, 1, 2)}
 
 
 def test_a_forward_pass_that_fails_leaves_the_model_as_it_was(trial):
