@@ -6,6 +6,7 @@ import dataclasses
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,6 +23,7 @@ from laser_core.config import (
 )  # fmt: skip
 from laser_core.loss import act_loss
 from laser_core.model import TRM, Batch
+from laser_core.schema import parse
 from laser_core.stores import make_store
 from laser_core.tasks import PuzzleTask
 
@@ -65,6 +67,12 @@ def choose(config: TrainConfig, memory_budget: float, task: PuzzleTask, device: 
         raise ConfigError(Problem("store.memory_budget", message))
     best = min(fitting, key=lambda cost: cost.step_time_s)
     return best.store, _reason(best, measured, memory_budget)
+
+
+def settled_store(data: Any) -> tuple[Store, str]:
+    """The store that an earlier attempt of a run settled on, and a reason to match."""
+    store: Store = parse(Store, data)
+    return store, f"store {store.kind}, as chosen when this run began"
 
 
 def _reason(best: Measured, measured: list[Measured], memory_budget: float) -> str:

@@ -21,6 +21,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from laser_core.config import ConfigError, Problem
 from laser_core.events import CheckpointSaved, Snapshot
 
 FORMAT = 1
@@ -159,3 +160,24 @@ def _flush_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def check_same(trained: dict[str, Any], wanted: dict[str, Any]) -> None:
+    """Raises ConfigError for settings that aren't the checkpoint's; only name, tags and device may differ."""
+    was, now = _flat(trained), _flat(wanted)
+    problems = [
+        Problem(
+            field,
+            f"the checkpoint was trained with {was.get(field)}, not {now.get(field)}; start anew for other settings",
+        )
+        for field in sorted(was.keys() | now.keys())
+        if was.get(field) != now.get(field) and field.split(".")[0] not in ("name", "tags", "device")
+    ]
+    if problems:
+        raise ConfigError(*problems)
+
+
+def _flat(value: Any, path: str = "") -> dict[str, Any]:
+    if not isinstance(value, dict):
+        return {path: value}
+    return {k: v for name, item in value.items() for k, v in _flat(item, f"{path}.{name}" if path else name).items()}

@@ -11,16 +11,16 @@ import hashlib
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from laser_core import compiled, memory
 from laser_core.ahead import Ahead
-from laser_core.checkpoint import Checkpoint, model_sha256
+from laser_core.calibrate import choose, settled_store
+from laser_core.checkpoint import Checkpoint, check_same, model_sha256
 from laser_core.clock import KEPT, StepClock
-from laser_core.config import ConfigError, Problem, TrainConfig, to_json
+from laser_core.config import AutoStore, CheckpointStore, Store, TrainConfig, to_json
 from laser_core.device import check_precision, choose_device, device_name, versions
 from laser_core.evaluate import Scores, score
 from laser_core.events import Event, Log, Memory, Metrics, Progress, Result, Snapshot, Started, Trace
@@ -30,6 +30,7 @@ from laser_core.loss import Losses, act_loss
 from laser_core.model import TRM, Batch, Carry, Outputs
 from laser_core.optim import adamw, average, load_optimiser_tensors, optimiser_tensors, rate_factor, sign_sgd
 from laser_core.stores import ActivationStore, make_store
+from laser_core.stores.tracked import TrackedStore
 from laser_core.tasks import PuzzleTask, prepare
 
 EVALUATION_BATCH = 256
@@ -59,14 +60,20 @@ def train(
     device = choose_device(config.device)
     check_precision(device, config.training.precision)
     if checkpoint:
-        _check_same(checkpoint.state["config"], to_json(config))
+        check_same(checkpoint.state["config"], to_json(config))
     task = yield from prepare(config.task, files or {})
-    trainer = Trainer(config, task, device)
+    store, reason = config.store, ""
+    if isinstance(store, AutoStore):
+        settled = checkpoint.state["settled_store"] if checkpoint else None
+        store, reason = settled_store(settled) if settled else choose(config, store.memory_budget, task, device)
+    trainer = Trainer(config, task, device, store)
     if checkpoint:
         trainer.restore(checkpoint)
     parameters = sum(weight.numel() for weight in trainer.model.parameters())
     yield Started(trainer.step, config.training.steps, device_name(device), parameters, versions())
     yield Log(f"training on {device_name(device)}: {len(task.train)} puzzles, {len(task.test)} to test on")
+    if reason:
+        yield Log(reason)
     if isinstance(trainer.model, compiled.CompiledTRM):
         yield Log("compiling the model first; this may take a minute or two")
     yield from _steps(trainer, wants_pause)
@@ -76,7 +83,8 @@ def train(
         return
     scores = yield from _evaluated(trainer)
     yield scores.metrics(trainer.step)
-    yield trainer.result(scores, model_sha256(snapshot.model))
+    result = trainer.result(scores, model_sha256(snapshot.model))
+    yield dataclasses.replace(result, notes={"store": reason}) if reason else result
 
 
 def _steps(trainer: Trainer, wants_pause: Callable[[], bool]) -> Iterator[Event]:
@@ -88,6 +96,8 @@ def _steps(trainer: Trainer, wants_pause: Callable[[], bool]) -> Iterator[Event]
             yield trainer.measure_memory()
         if trainer.is_logging:
             yield trainer.window_metrics()
+        if trainer.is_looking:
+            yield trainer.look_at_gradient()
         if training.evaluate_every and step % training.evaluate_every == 0 and not is_last:
             scores = yield from _evaluated(trainer)
             yield scores.metrics(step)
@@ -116,12 +126,13 @@ def _evaluated(trainer: Trainer) -> Generator[Event, None, Scores]:
 class Trainer:
     """A training run between two events: the model and everything that decides its next step."""
 
-    def __init__(self, config: TrainConfig, task: PuzzleTask, device: torch.device) -> None:
+    def __init__(self, config: TrainConfig, task: PuzzleTask, device: torch.device, store: Store | None = None) -> None:
+        self.store_config = store or config.store  # another one where a calibration settled it
         self.config, self.task, self.device = config, task, device
         weights = _generator(config.seed, "weights")
         self.batches = Ahead(self._draw, _generator(config.seed, "batches"))
         self.halting = _generator(config.seed, "halting")
-        self.store = make_store(config.store)
+        self.store = make_store(self.store_config, config.seed)
         sizes = (task.vocab_size, task.seq_len, task.puzzle_identifiers)
         kind = compiled.CompiledTRM if compiled.wants_compile(config, device) else TRM
         self.model = kind(config.model, *sizes, store=self.store, generator=weights).to(device)
@@ -266,6 +277,19 @@ class Trainer:
         training's if not given); changes nothing in the run."""
         return gradient_fidelity(self.model, self._loss, self.store, exact or ActivationStore())
 
+    @property
+    def is_looking(self) -> bool:
+        """Whether the gradient's cosine is to be looked at after the step just done."""
+        wanted, every = (getattr(self.store_config, name, 0) for name in ("gradient_cosine", "look_every"))
+        return bool(wanted) and self.step % every == 0
+
+    def look_at_gradient(self) -> Metrics:
+        """Measures how far the store's gradient is from the exact one, and lets the store answer."""
+        cosine, error = self.gradient_fidelity(make_store(CheckpointStore(unit="call")))
+        assert isinstance(self.store, TrackedStore)
+        self.memory_is_stale |= self.store.heed(cosine, getattr(self.store_config, "gradient_cosine", 0.0))
+        return Metrics(self.step, {"gradient.cosine": cosine, "gradient.relative_error": error})
+
     def _loss(self) -> Tensor:
         carry, outputs = self._forward(self.carry, self.carry.data)
         return act_loss(outputs, carry.data.labels_BS).total
@@ -307,6 +331,7 @@ class Trainer:
         training["window"] = self.window
         state = {
             "config": to_json(self.config),
+            "settled_store": to_json(self.store_config),
             "store": {name: x for name, x in store.items() if not isinstance(x, Tensor)},
             "window_steps": self.window_steps,
             "gradient_norm": self.gradient_norm,
@@ -351,24 +376,3 @@ def _generator(seed: int, purpose: str) -> torch.Generator:
     """A generator of its own for each purpose, so that no draw shifts another's."""
     digest = hashlib.sha256(f"{seed} {purpose}".encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8]) >> 1)
-
-
-def _check_same(trained: dict[str, Any], wanted: dict[str, Any]) -> None:
-    """Raises ConfigError for settings that aren't the checkpoint's; only name, tags and device may differ."""
-    was, now = _flat(trained), _flat(wanted)
-    problems = [
-        Problem(
-            field,
-            f"the checkpoint was trained with {was.get(field)}, not {now.get(field)}; start anew for other settings",
-        )
-        for field in sorted(was.keys() | now.keys())
-        if was.get(field) != now.get(field) and field.split(".")[0] not in ("name", "tags", "device")
-    ]
-    if problems:
-        raise ConfigError(*problems)
-
-
-def _flat(value: Any, path: str = "") -> dict[str, Any]:
-    if not isinstance(value, dict):
-        return {path: value}
-    return {k: v for name, item in value.items() for k, v in _flat(item, f"{path}.{name}" if path else name).items()}

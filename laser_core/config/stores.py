@@ -48,6 +48,14 @@ class _Tracked(Checked):
         10, "Most training steps between two updates of the basis; fewer after fidelity was missed.", ge=1, le=100_000
     )
     patience: int = option(3, "Updates in a row below the threshold before the basis is reset (p).", ge=1, le=1000)
+    gradient_cosine: float = option(
+        0.0,
+        "Least cosine between the store's gradient and the exact one: missed, sites may lose half as much from then on. "
+        "0 never looks.",
+        ge=0,
+        lt=1,
+    )
+    look_every: int = option(200, "Steps between two looks at the gradient's cosine; each costs two more.", ge=1)
 
     def cross_check(self) -> list[Problem]:
         if self.budget_fraction and self.rank:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from laser_core.events import Trace
-from laser_core.stores.base import StateDict
+from laser_core.stores.base import StateDict, in_float32
 from laser_core.stores.laser import LinearInputs
 from laser_core.tracker import extended
 
@@ -42,11 +42,12 @@ class Asi(LinearInputs):
     def basis(self, site: str, x_ND: Tensor) -> Tensor | None:
         self._calls[site] += 1
         name = f"{site}/{self._calls[site]}"
-        x_ND = x_ND.detach()
+        x_ND = x_ND.detach().float()
         start_DK = self._bases.get(name)
         if start_DK is None:
             start_DK = random_basis(x_ND.shape[-1], self._rank, name).to(x_ND)
-        basis_DK = torch.linalg.qr(x_ND.T @ (x_ND @ start_DK)).Q
+        with in_float32(x_ND):
+            basis_DK = torch.linalg.qr(x_ND.T @ (x_ND @ start_DK)).Q
         if self._step:  # looks from outside of training leave no trace
             self._bases[name] = basis_DK
         return self.keep(basis_DK, site, "basis")
@@ -68,7 +69,7 @@ class Random(LinearInputs):
 
     def basis(self, site: str, x_ND: Tensor) -> Tensor | None:
         if site not in self._bases:
-            self._bases[site] = random_basis(x_ND.shape[-1], self._rank, f"{self._seed} {site}").to(x_ND)
+            self._bases[site] = random_basis(x_ND.shape[-1], self._rank, f"{self._seed} {site}").to(x_ND.device)
         return self.keep(self._bases[site], site, "basis")
 
 

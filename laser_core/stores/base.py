@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -18,6 +19,17 @@ if TYPE_CHECKING:
     from laser_core.layers import Block, Linear
 
 StateDict = dict[str, Any]  # tensors (names may hold dots) and JSON values, both flat
+
+
+def autocast_as_now(x: Tensor) -> torch.autocast:
+    """The autocast in force where ``x`` is, for a backward that autograd runs outside of it."""
+    kind = x.device.type
+    return torch.autocast(kind, torch.get_autocast_dtype(kind), enabled=torch.is_autocast_enabled(kind))
+
+
+def in_float32(x: Tensor) -> torch.autocast:
+    """No autocast: bases and codes need all the digits."""
+    return torch.autocast(x.device.type, enabled=False)
 
 
 class ActivationStore:

@@ -23,7 +23,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from laser_core.layers import GatedSiLU
-from laser_core.stores.base import ActivationStore
+from laser_core.stores.base import ActivationStore, autocast_as_now
 from laser_core.stores.tracked import Code
 
 if TYPE_CHECKING:
@@ -88,6 +88,7 @@ class _Call(Function):
                 packs.append(store.pack(site, x_BLD))
                 inverse_norms.append(store.keep(inverse_norm, site, "norm"))
         ctx.store, ctx.sublayers, ctx.sites = store, sublayers, sites
+        ctx.autocast = autocast_as_now(x_BLD)
         ctx.reads = [(pack.read, len(pack.tensors)) for pack in packs]
         # A stand-in, not the weight itself: then the gradient wanted is that of weight · basis.
         ctx.stands_in = [given is not s.inner.weight for given, s in zip(weights, sublayers, strict=False)]
@@ -97,25 +98,30 @@ class _Call(Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient_BLD: Tensor) -> tuple[Tensor | None, ...]:
-        codes, inverse_norms = _unpacked(ctx)
-        if ctx.store.keeps == "call":
-            codes, inverse_norms = _run_again(codes[0], ctx.sublayers)
-        inner: list[Tensor] = []
-        outer: list[Tensor] = []
-        y_BLD = codes.pop().decoded()
-        for index in reversed(range(len(ctx.sublayers))):
-            sublayer, code = ctx.sublayers[index], codes.pop()
-            x_BLD = code.decoded()
-            source, weight = sublayer.turned(x_BLD), sublayer.inner.weight
-            if ctx.stands_in[index] and code.basis is not None:
-                source, weight = code.values, ctx.store.projection(ctx.sites[index], weight, code.basis)
-            gradient_BLD, d_inner, d_outer = _sublayer_backward(
-                sublayer, source, weight, y_BLD, inverse_norms.pop(), gradient_BLD
-            )
-            inner.insert(0, d_inner)
-            outer.insert(0, d_outer)
-            y_BLD = x_BLD
-        return None, None, None, gradient_BLD, *inner, *outer
+        with ctx.autocast:
+            return _call_backward(ctx, gradient_BLD)
+
+
+def _call_backward(ctx: Any, gradient_BLD: Tensor) -> tuple[Tensor | None, ...]:
+    codes, inverse_norms = _unpacked(ctx)
+    if ctx.store.keeps == "call":
+        codes, inverse_norms = _run_again(codes[0], ctx.sublayers)
+    inner: list[Tensor] = []
+    outer: list[Tensor] = []
+    y_BLD = codes.pop().decoded()
+    for index in reversed(range(len(ctx.sublayers))):
+        sublayer, code = ctx.sublayers[index], codes.pop()
+        x_BLD = code.decoded()
+        source, weight = sublayer.turned(x_BLD), sublayer.inner.weight
+        if ctx.stands_in[index] and code.basis is not None:
+            source, weight = code.values, ctx.store.projection(ctx.sites[index], weight, code.basis)
+        gradient_BLD, d_inner, d_outer = _sublayer_backward(
+            sublayer, source, weight, y_BLD, inverse_norms.pop(), gradient_BLD
+        )
+        inner.insert(0, d_inner)
+        outer.insert(0, d_outer)
+        y_BLD = x_BLD
+    return None, None, None, gradient_BLD, *inner, *outer
 
 
 def _unpacked(ctx: Any) -> tuple[list[Code], list[Tensor]]:
@@ -150,7 +156,7 @@ def _sublayer_backward(
     d_outer = rows_ND.T @ after.reshape(-1, after.shape[-1])
     d_before_NO = d_before.reshape(-1, d_before.shape[-1])
     d_inner = d_before_NO.T @ source.reshape(-1, source.shape[-1])
-    dx = torch.addmm(rows_ND, d_before_NO, sublayer.inner.weight).view_as(d_sum)
+    dx = (rows_ND + d_before_NO @ sublayer.inner.weight).view_as(d_sum)  # the residual's gradient keeps its precision
     return sublayer.turned(dx), d_inner, d_outer
 
 

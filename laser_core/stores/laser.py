@@ -13,6 +13,7 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from laser_core.stores.base import autocast_as_now
 from laser_core.stores.tracked import BasedStore, TrackedStore
 
 if TYPE_CHECKING:
@@ -44,10 +45,12 @@ class _Linear(Function):
     @staticmethod
     def forward(ctx: Any, x_ND: Tensor, weight_OD: Tensor, stand_in_OK: Tensor, code_NK: Tensor) -> Tensor:
         ctx.save_for_backward(weight_OD, code_NK)
+        ctx.autocast = autocast_as_now(x_ND)
         return F.linear(x_ND, weight_OD)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient_NO: Tensor) -> tuple[Tensor, None, Tensor, None]:
         weight_OD, code_NK = ctx.saved_tensors
-        return gradient_NO @ weight_OD, None, gradient_NO.T @ code_NK, None
+        with ctx.autocast:
+            return gradient_NO @ weight_OD, None, gradient_NO.T @ code_NK, None

@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from laser_core.stores.base import StateDict
+from laser_core.stores.base import StateDict, in_float32
 from laser_core.stores.coding import WORD_BITS, Layout, decode, encode, expected_error, layout, widths_at
 from laser_core.stores.fused import Packed
 from laser_core.stores.laser_fused import LaserFused
@@ -42,7 +42,8 @@ class LaserCoded(LaserFused):
         self._packs += 1
         seed = (self._seed * 1_000_003 + self._step) * 4096 + self._packs
         plan = self.layout(site)
-        packed, step_K = encode(x_BLD @ basis_DK, plan, seed)
+        with in_float32(x_BLD):
+            packed, step_K = encode(x_BLD.float() @ basis_DK, plan, seed)
         held = (self.keep(packed, site, "code"), self.keep(step_K, site, "code"), basis_DK)
         return Packed(held, partial(_read, plan, seed))
 
@@ -51,7 +52,7 @@ class LaserCoded(LaserFused):
         tracker = self.trackers[site]
         made, plan = self._layouts.get(site, (-1, None))
         if plan is None or made != tracker.updates:
-            plan = layout(tracker.shares, self._distortions.get(site, 1 - self.policy.energy))
+            plan = layout(tracker.shares, self._distortions.get(site, 1 - tracker.energy))
             self._layouts[site] = tracker.updates, plan
         return plan
 

@@ -15,7 +15,7 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
 from laser_core.events import Trace
-from laser_core.stores.base import ActivationStore, StateDict
+from laser_core.stores.base import ActivationStore, StateDict, in_float32
 from laser_core.tracker import Policy, SubspaceTracker
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ class TrackedStore(BasedStore):
         super().__init__()
         self.policy, self.budget = policy, budget
         self.trackers: dict[str, SubspaceTracker] = {}
+        self.loss = 1.0  # share of 1 - energy that sites may lose (see ``heed``)
         self._step = 0
 
     def begin_step(self, step: int) -> None:
@@ -108,13 +109,27 @@ class TrackedStore(BasedStore):
             if not self._step:  # a look from outside of training, before its first step
                 return None
             tracker = self.trackers[site] = SubspaceTracker(site, x_ND.shape[-1], self.policy)
+            tracker.energy = 1 - (1 - self.policy.energy) * self.loss
             tracker.begin_step(self._step)
         if tracker.observing:
-            tracker.observe(x_ND)
+            with in_float32(x_ND):
+                tracker.observe(x_ND)
         return tracker.basis if tracker.basis is None else self.keep(tracker.basis, site, "basis")
 
+    def heed(self, cosine: float, wanted: float) -> bool:
+        """The gradient's measured cosine against the exact one: below ``wanted`` every site may lose half as much from now
+        on, far above it half as much again, never more than the policy allows. Returns whether anything changed."""
+        before = self.loss
+        if cosine < wanted:
+            self.loss *= 0.5
+        elif 1 - cosine < 0.25 * (1 - wanted):
+            self.loss = min(1.0, 1.5 * self.loss)
+        for tracker in self.trackers.values():
+            tracker.energy = 1 - (1 - self.policy.energy) * self.loss
+        return self.loss != before
+
     def state_dict(self) -> StateDict:
-        return {
+        return {"loss": self.loss} | {
             f"{site}/{name}": value
             for site, tracker in self.trackers.items()
             for name, value in tracker.state_dict().items()
@@ -122,7 +137,10 @@ class TrackedStore(BasedStore):
 
     def load_state_dict(self, state: StateDict) -> None:
         by_site: dict[str, dict[str, Any]] = {}
+        self.loss = state.get("loss", 1.0)
         for key, value in state.items():
+            if key == "loss":
+                continue
             site, _, name = key.rpartition("/")
             by_site.setdefault(site, {})[name] = value
         self.trackers = {}

@@ -1,11 +1,18 @@
 """The store ``auto``: what it takes fits, nothing faster would have, and the reason says so."""
 
+import json
+
 import pytest
 import torch
 
 from laser_core import calibrate
-from laser_core.config import AutoStore, ConfigError
+from laser_core import train as train_module
+from laser_core.checkpoint import Checkpoint
+from laser_core.config import AutoStore, ConfigError, LaserCodedStore
+from laser_core.events import Log, Metrics, Result, Snapshot
+from laser_core.stores import make_store
 from laser_core.tasks import prepare
+from laser_core.train import train
 
 
 @pytest.fixture(scope="module")
@@ -55,3 +62,52 @@ def test_measured_bytes_are_in_the_order_that_stores_promise(tiny, task_of):
 
 def _batch(config, task_of):
     return task_of(config).sample(32, torch.Generator().manual_seed(0), CPU), CPU
+
+
+def test_a_run_settles_its_store_once_and_says_why(tiny, monkeypatch):
+    """A resumed run keeps the store that it began with, whatever the clock would say now."""
+    config = tiny(store={"kind": "auto", "memory_budget": 0.25}, model={"layers": 2})
+    events, halfway = [], None
+    for event in train(config):
+        events.append(event)
+        if isinstance(event, Snapshot) and halfway is None:
+            halfway = copied(event)
+    (result,) = (event for event in events if isinstance(event, Result))
+    assert result.notes["store"].startswith("store ")
+    assert "of 0.25 MiB" in result.notes["store"]
+    assert any(isinstance(event, Log) and event.message == result.notes["store"] for event in events)
+    assert result.values["saved_bytes"] <= 1.2 * 0.25 * (1 << 20)
+
+    monkeypatch.setattr(train_module, "choose", lambda *_: pytest.fail("chosen again"))
+    (again,) = (event for event in train(config, halfway) if isinstance(event, Result))
+    assert again.weights_sha256 == result.weights_sha256
+
+
+def copied(snapshot):
+    """As from disk: a snapshot's tensors are the live ones."""
+    model, training = (
+        {name: x.clone() for name, x in tensors.items()} for tensors in (snapshot.model, snapshot.training)
+    )
+    return Checkpoint(snapshot.step, model, training, json.loads(json.dumps(snapshot.state)))
+
+
+def test_codes_get_finer_where_the_gradient_asks_for_it(tiny):
+    store = {"kind": "laser-coded", "energy": 0.9, "gradient_cosine": 0.9999, "look_every": 3}
+    events = list(train(tiny(store=store)))
+    looks = [event for event in events if isinstance(event, Metrics) and "gradient.cosine" in event.values]
+    assert [look.step for look in looks] == [3, 6, 9, 12]
+    assert looks[-1].values["gradient.cosine"] > looks[0].values["gradient.cosine"]
+    plain = list(train(tiny(store=store | {"gradient_cosine": 0.0})))
+    assert not any("gradient.cosine" in event.values for event in plain if isinstance(event, Metrics))
+
+
+def test_what_a_look_changes_and_what_it_leaves():
+    tracked = make_store(LaserCodedStore(energy=0.99))
+    assert tracked.heed(0.9, wanted=0.99)
+    assert tracked.loss == 0.5
+    assert not tracked.heed(0.992, wanted=0.99)  # good enough, and not far above
+    assert tracked.heed(0.999, wanted=0.99)
+    assert tracked.loss == 0.75
+    tracked.heed(0.9999, wanted=0.99)
+    assert tracked.loss == 1.0  # never more than the policy allows
+    assert not tracked.heed(0.9999, wanted=0.99)

@@ -75,7 +75,7 @@ def test_full_rank_gives_the_uncompressed_gradient(trial, store, model):
         t.step(0.01)
         eager.step(0.01)
         for name, gradient in eager.gradients().items():
-            assert _relative_error(t.gradients()[name], gradient) <= 1e-5, name
+            assert _relative_error(t.gradients()[name], gradient) <= 3e-5, name
 
 
 @pytest.mark.parametrize("model", MODELS, ids=str)
