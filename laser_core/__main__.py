@@ -1,5 +1,6 @@
 """``python -m laser_core run.json`` carries out a run without any service; ``python -m laser_core parity`` checks numbers.
-``import-official`` and ``export-official`` exchange checkpoints with the official code.
+``bench`` measures every activation store; ``import-official`` and ``export-official`` exchange checkpoints with the official
+code.
 
 A run writes ``config.json``, ``events.jsonl``, ``metrics.csv``, ``result.json`` and ``checkpoints/`` to its directory.
 Exit status: 0 done, 1 failed, 2 the run can't be carried out as asked, 130 stopped by Ctrl-C.
@@ -138,6 +139,12 @@ def _parity(words: list[str]) -> int:
     return 0 if report["ok"] else EXIT_FAILED
 
 
+def _bench(words: list[str]) -> int:
+    from laser_core.bench.command import main as bench
+
+    return bench(words)
+
+
 # --- checkpoints of the official code ----------------------------------------------------------------------------------
 
 
@@ -175,7 +182,12 @@ def _export_official(words: list[str]) -> int:
     return 0
 
 
-_COMMANDS = {"parity": _parity, "import-official": _import_official, "export-official": _export_official}
+_COMMANDS = {
+    "parity": _parity,
+    "bench": _bench,
+    "import-official": _import_official,
+    "export-official": _export_official,
+}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -1,0 +1,137 @@
+"""How near the codes come to the rate–distortion bound, and trackers to the exact SVD; what tracking costs."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from unittest.mock import patch
+
+import torch
+from torch import Tensor
+
+from laser_core.analysis.tracking import Followed, follow
+from laser_core.bench.subject import Subject, Tell, result
+from laser_core.bench.timing import Place, now, timed
+from laser_core.config import LaserCodedStore, LaserStore, NoneStore
+from laser_core.model import TRM
+from laser_core.stores import make_store
+from laser_core.stores.coding import rate_bound
+from laser_core.stores.fused import Packed
+from laser_core.stores.laser_coded import LaserCoded
+from laser_core.stores.tracked import TrackedStore
+from laser_core.tracker import SubspaceTracker
+
+# --- codes -------------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Seen:
+    """Sums over a site's packs: rows, bytes of codes (bases apart), second moments (D, D) and squared error."""
+
+    rows: int = 0
+    code_bytes: int = 0
+    gram: Tensor | float = 0.0
+    error: float = 0.0
+
+    def add(self, x_BLD: Tensor, packed: Packed, basis_DK: Tensor) -> None:
+        x_ND = x_BLD.detach().flatten(0, 1).double()
+        decoded_ND = packed.read(*packed.tensors).decoded().flatten(0, 1)
+        self.rows += len(x_ND)
+        self.code_bytes += sum(x.nbytes for x in packed.tensors if x is not basis_DK)
+        self.gram = self.gram + x_ND.T @ x_ND
+        self.error += float((x_ND - decoded_ND).square().sum())
+
+
+def coded_sites(model: TRM, loss: Callable[[], Tensor]) -> dict[str, dict[str, float]]:
+    """Of every site that is coded: bits per row, the share of energy lost, and the bits that no code of independent normal
+    directions with the measured spectrum can do without at that loss (all recursion steps together)."""
+    store, seen = model.store, dict[str, Seen]()
+    assert isinstance(store, LaserCoded)
+    pack = store.pack
+
+    def watched(site: str, x_BLD: Tensor) -> Packed:
+        packed, tracker = pack(site, x_BLD), store.trackers[site]
+        if tracker.basis is not None:
+            seen.setdefault(site, Seen()).add(x_BLD, packed, tracker.basis)
+        return packed
+
+    with patch.object(store, "pack", watched), torch.enable_grad():
+        loss()
+    return {site: _against_bound(sums) for site, sums in seen.items()}
+
+
+def _against_bound(seen: Seen) -> dict[str, float]:
+    assert isinstance(seen.gram, Tensor)
+    variances_D = torch.linalg.eigvalsh(seen.gram / seen.rows).clamp_min(0)
+    bound = rate_bound(variances_D, seen.error / seen.rows)
+    bits = seen.code_bytes * 8 / seen.rows
+    return {
+        "rows": seen.rows, "width": len(variances_D),
+        "bytes_per_row": bits / 8, "bits_per_row": bits, "bound_bits_per_row": bound,
+        "distortion": seen.error / seen.rows, "lost_share": seen.error / seen.rows / float(variances_D.sum()),
+        "ratio": bits / bound,
+    }  # fmt: skip
+
+
+def over_bound(sites: dict[str, dict[str, float]]) -> float | None:
+    """Code bytes of all sites over those of the bound."""
+    bound = sum(site["rows"] * site["bound_bits_per_row"] for site in sites.values())
+    return sum(site["rows"] * site["bits_per_row"] for site in sites.values()) / bound if bound else None
+
+
+# --- trackers ----------------------------------------------------------------------------------------------------------
+
+
+def trackers(subject: Subject, steps: int, tell: Tell) -> dict[str, Any]:
+    """Energy of tracked bases beside the exact SVD's at equal rank, and the time of tracking, while training goes on from the
+    middle: of ``laser`` at energy .95 and of ``laser-coded`` as it comes."""
+    measured: dict[str, Any] = {}
+    for config in (LaserStore(), LaserCodedStore()):
+        tell(f"{subject.config.model.block}: trackers of {config.kind} beside the exact SVD")
+        store = make_store(config)
+        assert isinstance(store, TrackedStore)
+        followed = result(follow(subject.trainer("mid", NoneStore()), steps, store.policy))
+        measured[config.kind] = {"sites": {site: _energies(seen) for site, seen in followed.items()}}
+        tell(f"{subject.config.model.block}: time of the trackers of {config.kind}")
+        measured[config.kind] |= tracking_time(subject, config, steps)
+    return measured
+
+
+def _energies(seen: Followed) -> dict[str, Any]:
+    """``tracked``: held by the basis in use over the most that so many directions can hold of the same step;
+    ``over_exact_svd``: over what the exact SVD of the step of the last update holds."""
+    tracked = [ratio for ratio in seen.tracked if ratio is not None]
+    pairs = [(mine, best) for mine, best in zip(seen.tracked, seen.exact, strict=True) if mine is not None and best]
+    if not tracked:
+        return {"kept_in_full": True, "width": seen.width}
+    ratios = [mine / best for mine, best in pairs]
+    return {
+        "width": seen.width, "ranks": seen.ranks, "resets": seen.resets, "steps": len(tracked),
+        "tracked_median": statistics.median(tracked), "tracked_least": min(tracked),
+        "over_exact_svd_median": statistics.median(ratios), "over_exact_svd_least": min(ratios),
+    }  # fmt: skip
+
+
+def tracking_time(subject: Subject, config: LaserStore | LaserCodedStore, steps: int) -> dict[str, Any]:
+    """Shares of the time of ``steps`` training steps after the first, which makes the bases: all of it that trackers take,
+    and that the layout of codes takes."""
+    trainer = subject.trainer("mid", config)
+    trainer.train_step()
+    places: dict[str, list[Place]] = {
+        "tracker": [(SubspaceTracker, name) for name in ("begin_step", "observe", "end_step")],
+        "layout": [(LaserCoded, "layout")],
+    }
+    began = now(subject.device)
+    with timed(places, subject.device) as seconds:
+        for _ in range(steps):
+            trainer.train_step()
+    total = now(subject.device) - began
+    store = trainer.store
+    assert isinstance(store, TrackedStore)
+    return {
+        "steps": steps, "step_time_s": total / steps,
+        "tracker_share": seconds["tracker"] / total, "layout_share": seconds["layout"] / total,
+        "updates": sum(tracker.updates for tracker in store.trackers.values()) / max(1, len(store.trackers)),
+    }  # fmt: skip
