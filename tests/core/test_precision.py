@@ -52,6 +52,30 @@ def test_every_weight_gets_a_gradient_near_the_wide_one(tiny: Make, monkeypatch:
             assert torch.cosine_similarity(gradient.flatten(), narrow[name].flatten(), 0) > 0.9, name
 
 
+STORES = [
+    {"kind": "laser"},
+    {"kind": "laser-fused"},
+    {"kind": "laser-coded"},
+    {"kind": "laser-coded", "keep": "call"},
+    {"kind": "quant", "bits": 8},
+    {"kind": "asi", "rank": 16},
+    {"kind": "random", "rank": 16},
+]
+
+
+@pytest.mark.parametrize("block", ["attention", "mlp"])
+@pytest.mark.parametrize("store", STORES, ids=lambda store: " ".join(map(str, store.values())))
+def test_every_store_follows_the_wide_loss_in_bfloat16(tiny: Make, store: dict[str, Any], block: str) -> None:
+    losses = {}
+    for precision in ("float32", "bfloat16"):
+        config = tiny(
+            store=store, model={"block": block}, training={"steps": 8, "log_every": 8, "precision": precision}
+        )
+        values = [event.values for event in train(config) if isinstance(event, Metrics)]
+        losses[precision] = values[0]["train.lm_loss"]
+    assert losses["bfloat16"] == pytest.approx(losses["float32"], rel=0.02)
+
+
 def test_a_gpu_without_bfloat16_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: False)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "An Old GPU")
