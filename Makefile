@@ -6,7 +6,7 @@ LOCK := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 -
   --no-header --no-annotate --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help install web demo up check test types bench screenshots lock clean
+.PHONY: help install web demo up check test types bench bench-core bench-gpu screenshots lock clean
 .DELETE_ON_ERROR:
 
 help: ## show this list
@@ -33,11 +33,16 @@ types: install ## generate the web UI's types from the API's schema
 	@web/npm run --silent types
 	@echo "types: web/src/api/types.ts follows the API"
 
-bench: install ## measure metric storage, activation stores and a crowd of submits; raw results in docs/results (half an hour)
+bench: install ## measure metric storage and a crowd of submits; raw results in docs/results
 	@$(BIN)/python -m benchmarks.metric_storage
-	@$(BIN)/python -m benchmarks.activation_stores
 	@$(BIN)/python -m benchmarks.crowd
 	@echo "bench: raw results are in docs/results"
+
+bench-core: install ## every activation store's bytes, time and gradients; docs/results/bench_core.json (hours; trained weights are kept)
+	@$(BIN)/python -m laser_core bench --out docs/results/bench_core.json --depth-steps 200 $(ARGS)
+
+bench-gpu: ## the main stores at width 512, batch 768, on a GPU; needs a Python with torch, numpy and safetensors alone
+	@$(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) -m laser_core bench --gpu --device cuda --out docs/results/bench_gpu.json $(ARGS)
 
 screenshots: install ## take the pictures of docs/ from a real, running platform
 	@$(BIN)/python docs/screenshots.py

@@ -7,4 +7,4 @@ and ``breakdown`` answer why. Needs torch, numpy and safetensors alone.
 import os
 
 # PyTorch's profiler says when it starts and stops, unless it was told not to before torch is loaded.
-os.environ.setdefault("KINETO_LOG_LEVEL", "5")
+os.environ.setdefault("KINETO_LOG_LEVEL", "6")
