@@ -89,7 +89,7 @@ class LaserCodedStore(_Tracked):
 
     kind: Literal["laser-coded"] = "laser-coded"
     energy: float = option(
-        0.9995,
+        0.9999,
         "Fidelity threshold ε: the basis leaves out at most 1 - ε of the energy, and codes lose at most as much again; "
         "1 keeps everything.",
         gt=0,

@@ -81,7 +81,8 @@ class Layout:
 
     widths_K: Tensor  # bits of each direction
     steps_K: Tensor  # quantiser's step for unit variance
-    middle_K: Tensor  # (2^b - 1) / 2
+    middle_K: Tensor  # (2^b - 1) / 2, in steps
+    inside_K: Tensor  # how many steps from the middle nothing is clipped, whatever the dither
     place_KW: Tensor  # one 2^shift per direction: codes · place = words
     word_K: Tensor  # the word of each direction,
     shift_K: Tensor  # its lowest bit there,
@@ -141,7 +142,9 @@ def _layout(widths: list[int], words: list[list[int]], device: torch.device) -> 
             shift += widths[index]
     widths_K = torch.tensor(widths)
     mask_K = (1 << widths_K.int()) - 1
-    tensors = (widths_K, torch.tensor(STEPS)[widths_K], mask_K / 2, place_KW, word_K, shift_K, mask_K)
+    middle_K = mask_K / 2
+    inside_K = (middle_K - 0.5).clamp_min(0.5)
+    tensors = (widths_K, torch.tensor(STEPS)[widths_K], middle_K, inside_K, place_KW, word_K, shift_K, mask_K)
     return Layout(*(tensor.to(device) for tensor in tensors))
 
 
@@ -151,10 +154,15 @@ def _layout(widths: list[int], words: list[list[int]], device: torch.device) -> 
 def encode(
     coordinates: Float[Tensor, "B L K"], layout: Layout, seed: int
 ) -> tuple[UInt8[Tensor, "B L 3W"], Float[Tensor, "K"]]:
-    """Packed codes, and the step of each direction: its standard deviation here times the quantiser's step."""
-    rows = coordinates.shape[0] * coordinates.shape[1]
-    deviation_K = torch.linalg.vector_norm(coordinates, dim=(0, 1)) * rows**-0.5
-    step_K = (deviation_K * layout.steps_K).clamp_min_(torch.finfo(torch.float32).tiny)
+    """Packed codes, and the step of each direction.
+
+    A step that is best for normal variables clips too much of activations, whose tails are heavier, and clipping is a bias;
+    one that clips nothing is too coarse. The geometric mean of the two lost least of what was tried (docs/experiments.md).
+    """
+    flat_NK = coordinates.flatten(0, 1)
+    deviation_K = flat_NK.square().mean(0).sqrt_()
+    widest_K = flat_NK.abs().amax(0) / layout.inside_K
+    step_K = (deviation_K * layout.steps_K * widest_K).sqrt_().clamp_min_(torch.finfo(torch.float32).tiny)
     levels = torch.addcmul(_offset(layout, coordinates.shape[1], seed), coordinates, 1 / step_K).round_()
     levels = levels.clamp_min_(0).minimum(layout.mask_K)
     words = (levels.flatten(0, 1) @ layout.place_KW).int().view(*coordinates.shape[:2], -1)

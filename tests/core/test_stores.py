@@ -184,7 +184,7 @@ def test_no_gradient_no_trace(trial, store):
 CODED = [
     (LaserCodedStore(energy=0.99), LaserCodedStore(energy=0.999), LaserCodedStore(energy=0.99999)),
     (LaserCodedStore(energy=0.9, keep="call"), LaserCodedStore(energy=0.99, keep="call"), LaserCodedStore(keep="call")),
-    (LaserCodedStore(budget_fraction=0.1), LaserCodedStore(budget_fraction=0.15), LaserCodedStore(budget_fraction=0.3)),
+    (LaserCodedStore(budget_fraction=0.2), LaserCodedStore(budget_fraction=0.3), LaserCodedStore(budget_fraction=0.5)),
     (QuantStore(bits=4, group=128), QuantStore(bits=4, group=16), QuantStore(bits=8, group=16)),
 ]
 
