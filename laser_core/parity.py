@@ -19,7 +19,15 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from laser_core.config import (
-    AsiStore, CheckpointStore, LaserCodedStore, LaserFusedStore, LaserStore, ModelConfig, NoneStore, RandomStore, Store,
+    AsiStore,
+    CheckpointStore,
+    LaserCodedStore,
+    LaserFusedStore,
+    LaserStore,
+    ModelConfig,
+    NoneStore,
+    RandomStore,
+    Store,
 )  # fmt: skip
 from laser_core.loss import act_loss
 from laser_core.model import TRM, Batch

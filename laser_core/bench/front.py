@@ -84,11 +84,13 @@ def compare(subject: Subject, stage: Stage, field_: list[Contender], repetitions
         _round(field_, here, round_, subject.device)
     tell(f"{what}: bytes")
     held = [_bytes(each, here, subject.device) for each in field_]
+    with torch.no_grad():
+        loss = float(here.loss(field_[0].model)) / len(here.batch.inputs_BS)
     eager, checkpoint = (_times_of(field_, compared) for compared in (EAGER, CHECKPOINT))
     rows = []
     for each, (saved_bytes, peak) in zip(field_, held, strict=True):
         row = _named(each, subject, stage) | _shares(saved_bytes, peak, *held[0]) | _pace(each, eager, checkpoint)
-        row |= _fidelity(each) | {"samples_per_s": _per_second(each, here)}
+        row |= _fidelity(each) | {"samples_per_s": _per_second(each, here), "loss": loss}
         if isinstance(each.model.store, LaserCoded) and not each.skipped:
             sites = coded_sites(each.model, partial(here.loss, each.model))
             row |= {"sites": sites, "code_over_bound": over_bound(sites)}

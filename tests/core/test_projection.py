@@ -16,7 +16,10 @@ from laser_core.tracker import spectrum
 from laser_core.train import train
 from laser_core.unroll import unrolled
 
-STORES: dict[str, dict[str, Any]] = {"none": {"kind": "none"}, "fused": {"kind": "laser-fused", "rank": 6, "adapt": False}}
+STORES: dict[str, dict[str, Any]] = {
+    "none": {"kind": "none"},
+    "fused": {"kind": "laser-fused", "rank": 6, "adapt": False},
+}
 
 
 @pytest.fixture(scope="module")

@@ -223,7 +223,7 @@ export interface paths {
         };
         /**
          * Files of a run
-         * @description Newest checkpoint first.
+         * @description Newest checkpoint first, then reports.
          */
         get: operations["list_artifacts_api_v1_runs__run_id__artifacts_get"];
         put?: never;
@@ -504,7 +504,8 @@ export interface components {
     schemas: {
         /**
          * Artifact
-         * @description One file of a checkpoint (``folder`` is the checkpoint's name); ``size_bytes`` is None when it is gone from disk.
+         * @description One file of a checkpoint (``folder`` is the checkpoint's name), or a report in the run's own folder (``folder`` empty);
+         *     ``size_bytes`` is None when it is gone from disk.
          */
         Artifact: {
             /** Id */
@@ -600,7 +601,7 @@ export interface components {
              * Kind
              * @enum {string}
              */
-            kind: "state" | "started" | "log" | "checkpoint" | "metrics" | "traces" | "memory" | "result";
+            kind: "state" | "started" | "log" | "checkpoint" | "metrics" | "traces" | "memory" | "file" | "result";
             /** Epoch */
             epoch: number;
             /** Data */
@@ -817,7 +818,7 @@ export interface components {
             };
             /**
              * Weights Sha256
-             * @description Of the final model.safetensors; empty for eval.
+             * @description Of the final model.safetensors; empty but for training.
              * @default
              */
             weights_sha256: string;
@@ -844,10 +845,10 @@ export interface components {
              * Kind
              * @enum {string}
              */
-            kind: "train" | "eval";
+            kind: "train" | "eval" | "analysis";
             /**
              * Store Kind
-             * @description Activation store of a training run; empty for eval.
+             * @description Activation store of a training run; empty for other kinds.
              */
             store_kind: string;
             /** Seed */
@@ -940,10 +941,10 @@ export interface components {
              * Kind
              * @enum {string}
              */
-            kind: "train" | "eval";
+            kind: "train" | "eval" | "analysis";
             /**
              * Store Kind
-             * @description Activation store of a training run; empty for eval.
+             * @description Activation store of a training run; empty for other kinds.
              */
             store_kind: string;
             /** Seed */
@@ -1033,6 +1034,12 @@ export interface components {
             kind: string;
             /** Saved Bytes */
             saved_bytes: number;
+            /**
+             * Recursion Step
+             * @description Network call of the last cycle, from 0; -1 outside of these.
+             * @default -1
+             */
+            recursion_step: number;
         };
         /**
          * SiteTrace
@@ -1162,7 +1169,7 @@ export interface components {
              *       "data_seed": 0
              *     }
              */
-            task: components["schemas"]["SudokuTask"] | components["schemas"]["CsvTask"];
+            task: components["schemas"]["SudokuTask"] | components["schemas"]["MazeTask"] | components["schemas"]["CsvTask"] | components["schemas"]["ArcTask"];
             /**
              * @default {
              *       "block": "attention",
@@ -1184,7 +1191,7 @@ export interface components {
              *       "kind": "none"
              *     }
              */
-            store: components["schemas"]["NoneStore"] | components["schemas"]["CheckpointStore"] | components["schemas"]["LaserStore"] | components["schemas"]["LaserFusedStore"];
+            store: components["schemas"]["NoneStore"] | components["schemas"]["CheckpointStore"] | components["schemas"]["LaserStore"] | components["schemas"]["LaserFusedStore"] | components["schemas"]["LaserCodedStore"] | components["schemas"]["QuantStore"] | components["schemas"]["AsiStore"] | components["schemas"]["RandomStore"] | components["schemas"]["AutoStore"];
             /**
              * @default {
              *       "steps": 1000,
@@ -1201,7 +1208,9 @@ export interface components {
              *       "halt_exploration": 0.1,
              *       "log_every": 10,
              *       "evaluate_every": 0,
-             *       "checkpoint_every": 200
+             *       "checkpoint_every": 200,
+             *       "precision": "float32",
+             *       "compile": "off"
              *     }
              */
             training: components["schemas"]["TrainingConfig"];
@@ -1251,7 +1260,55 @@ export interface components {
              */
             data_seed: number;
         };
-        /** @description Sudoku puzzles from files with the header ``source,q,a,rating``. */
+        /** @description Random mazes with start and goal far apart; no test maze, nor one equivalent under the augmentation, is trained on. */
+        MazeTask: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            kind: "maze";
+            /**
+             * @description Side of the grid.
+             * @default 10
+             */
+            size: number;
+            /**
+             * @description Chance of each cell to be a wall.
+             * @default 0.38
+             */
+            walls: number;
+            /**
+             * @description Fewest steps from start to goal; 0 sets no limit but two.
+             * @default 0
+             */
+            min_path: number;
+            /**
+             * @description Only mazes with a single shortest path; else judge answers by their validity too.
+             * @default false
+             */
+            unique: boolean;
+            /**
+             * @description Mazes to train on.
+             * @default 1000
+             */
+            train_puzzles: number;
+            /**
+             * @description Unseen mazes to measure accuracy on.
+             * @default 1000
+             */
+            test_puzzles: number;
+            /**
+             * @description Turn and mirror, anew for every sample.
+             * @default true
+             */
+            augment: boolean;
+            /**
+             * @description Seed of the mazes alone, so that paired runs share them.
+             * @default 0
+             */
+            data_seed: number;
+        };
+        /** @description Sudoku or mazes from files with the header ``source,q,a,rating``. */
         CsvTask: {
             /**
              * @description discriminator enum property added by openapi-typescript
@@ -1259,7 +1316,7 @@ export interface components {
              */
             kind: "csv";
             /**
-             * @description Dataset to train on: its id or name on the platform, a path offline.
+             * @description Dataset to train on: its id or name on the platform; a path or a name on the hub offline.
              * @default
              */
             train: string;
@@ -1269,10 +1326,53 @@ export interface components {
              */
             test: string;
             /**
-             * @description Permute digits, bands, stacks, rows and columns and transpose, anew for every sample.
+             * @description Apply a random symmetry of the puzzle to every sample.
              * @default true
              */
             augment: boolean;
+        };
+        /** @description ARC-AGI: grids turned into others by a rule that few examples show. Each task trains on its examples, under an identifier of its own for every augmented copy, so the model wants a puzzle_embedding. */
+        ArcTask: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            kind: "arc";
+            /**
+             * @description JSON file of the tasks to solve.
+             * @default
+             */
+            challenges: string;
+            /**
+             * @description JSON file of their tests' outputs; empty where the tests hold them.
+             * @default
+             */
+            solutions: string;
+            /**
+             * @description Further tasks, trained on with their tests; empty for none.
+             * @default
+             */
+            more_challenges: string;
+            /**
+             * @description Their tests' outputs; empty where the tests hold them.
+             * @default
+             */
+            more_solutions: string;
+            /**
+             * @description Side of the square that every grid is padded to; larger tasks are left out.
+             * @default 30
+             */
+            size: number;
+            /**
+             * @description Copies of each task under a random turn or reflection and permutation of colours.
+             * @default 100
+             */
+            augmentations: number;
+            /**
+             * @description Seed of the augmentations.
+             * @default 0
+             */
+            data_seed: number;
         };
         /** @description The Tiny Recursive Model (arXiv 2510.04871). */
         ModelConfig: {
@@ -1354,11 +1454,6 @@ export interface components {
         /** @description Keeps the inputs of linear layers in a tracked low-rank basis (LASER, arXiv 2604.17224). */
         LaserStore: {
             /**
-             * @description discriminator enum property added by openapi-typescript
-             * @enum {string}
-             */
-            kind: "laser";
-            /**
              * @description Fidelity threshold ε: share of the activations' energy that the basis must hold; 1 keeps full rank.
              * @default 0.95
              */
@@ -1368,6 +1463,11 @@ export interface components {
              * @default 0
              */
             rank: number;
+            /**
+             * @description Share of its sites' bytes in full that the store may hold, spread over them by their spectra in place of one energy for all; 0 sets none.
+             * @default 0
+             */
+            budget_fraction: number;
             /**
              * @description Let the rank grow and shrink, and reset the basis, as fidelity asks.
              * @default true
@@ -1383,14 +1483,24 @@ export interface components {
              * @default 3
              */
             patience: number;
-        };
-        /** @description Keeps three low-rank tensors per block and computes the rest again from them. */
-        LaserFusedStore: {
+            /**
+             * @description Least cosine between the store's gradient and the exact one: missed, sites may lose half as much from then on. 0 never looks.
+             * @default 0
+             */
+            gradient_cosine: number;
+            /**
+             * @description Steps between two looks at the gradient's cosine; each costs two more.
+             * @default 200
+             */
+            look_every: number;
             /**
              * @description discriminator enum property added by openapi-typescript
              * @enum {string}
              */
-            kind: "laser-fused";
+            kind: "laser";
+        };
+        /** @description Keeps three low-rank tensors per block and computes the rest again from them. */
+        LaserFusedStore: {
             /**
              * @description Fidelity threshold ε: share of the activations' energy that the basis must hold; 1 keeps full rank.
              * @default 0.999
@@ -1402,6 +1512,11 @@ export interface components {
              */
             rank: number;
             /**
+             * @description Share of its sites' bytes in full that the store may hold, spread over them by their spectra in place of one energy for all; 0 sets none.
+             * @default 0
+             */
+            budget_fraction: number;
+            /**
              * @description Let the rank grow and shrink, and reset the basis, as fidelity asks.
              * @default true
              */
@@ -1416,6 +1531,131 @@ export interface components {
              * @default 3
              */
             patience: number;
+            /**
+             * @description Least cosine between the store's gradient and the exact one: missed, sites may lose half as much from then on. 0 never looks.
+             * @default 0
+             */
+            gradient_cosine: number;
+            /**
+             * @description Steps between two looks at the gradient's cosine; each costs two more.
+             * @default 200
+             */
+            look_every: number;
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            kind: "laser-fused";
+        };
+        /** @description Keeps three tensors per block as packed codes of a few bits in a tracked eigenbasis, and computes the rest again. */
+        LaserCodedStore: {
+            /**
+             * @description Fidelity threshold ε: the basis leaves out at most 1 - ε of the energy, and codes lose at most as much again; 1 keeps everything.
+             * @default 0.9999
+             */
+            energy: number;
+            /**
+             * @description Rank of every site, at most its width; 0 chooses the least that reaches the energy.
+             * @default 0
+             */
+            rank: number;
+            /**
+             * @description Share of its sites' bytes in full that the store may hold, spread over them by their spectra in place of one energy for all; 0 sets none.
+             * @default 0
+             */
+            budget_fraction: number;
+            /**
+             * @description Let the rank grow and shrink, and reset the basis, as fidelity asks.
+             * @default true
+             */
+            adapt: boolean;
+            /**
+             * @description Most training steps between two updates of the basis; fewer after fidelity was missed.
+             * @default 10
+             */
+            update_every: number;
+            /**
+             * @description Updates in a row below the threshold before the basis is reset (p).
+             * @default 3
+             */
+            patience: number;
+            /**
+             * @description Least cosine between the store's gradient and the exact one: missed, sites may lose half as much from then on. 0 never looks.
+             * @default 0
+             */
+            gradient_cosine: number;
+            /**
+             * @description Steps between two looks at the gradient's cosine; each costs two more.
+             * @default 200
+             */
+            look_every: number;
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            kind: "laser-coded";
+            /**
+             * @description What is coded: all that flows between sublayers, or a network call's input alone, run again from it.
+             * @default sublayer
+             * @enum {string}
+             */
+            keep: "sublayer" | "call";
+        };
+        /** @description Keeps what laser-coded keeps, in groups of integers without a basis: its control. */
+        QuantStore: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            kind: "quant";
+            /**
+             * @description Bits of a number.
+             * @default 4
+             * @enum {integer}
+             */
+            bits: 4 | 8;
+            /**
+             * @description Numbers that share one scale and one offset (two bytes each).
+             * @default 64
+             * @enum {integer}
+             */
+            group: 16 | 32 | 64 | 128;
+        };
+        /** @description Keeps the inputs of linear layers in a basis of each call's own, warm-started from the last step's (ASI, arXiv 2505.05086). */
+        AsiStore: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            kind: "asi";
+            /**
+             * @description Rank of every site, at most its width.
+             * @default 16
+             */
+            rank: number;
+        };
+        /** @description Keeps the inputs of linear layers in a random basis that never changes: the control for tracking. */
+        RandomStore: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            kind: "random";
+            /**
+             * @description Rank of every site, at most its width.
+             * @default 16
+             */
+            rank: number;
+        };
+        /** @description Takes the fastest store that fits a memory budget, by a short calibration at the start. */
+        AutoStore: {
+            /** @description Most MiB held between forward and backward. */
+            memory_budget: number;
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            kind: "auto";
         };
         /** @description Deep supervision with AdamW, warm-up and EMA. */
         TrainingConfig: {
@@ -1495,6 +1735,18 @@ export interface components {
              * @default 200
              */
             checkpoint_every: number;
+            /**
+             * @description Of matrix products and attention; bfloat16 is autocast, with weights, norms and loss kept wider. It is meant for GPUs: on a CPU without bfloat16 instructions it is slower.
+             * @default float32
+             * @enum {string}
+             */
+            precision: "float32" | "bfloat16";
+            /**
+             * @description torch.compile for the store none: auto where a compiler is, on fails where none is. Steps are quicker after a minute or so of compiling, and equal the plain ones to rounding, not to the bit.
+             * @default off
+             * @enum {string}
+             */
+            compile: "off" | "auto" | "on";
         };
         /** @description Measures a checkpoint of an earlier training run. */
         EvalConfig: {
@@ -1516,7 +1768,7 @@ export interface components {
              */
             tags: string[];
             /**
-             * @description Kept with the run; evaluation itself draws nothing at random.
+             * @description Seed of the noise of rollouts; plain evaluation draws nothing.
              * @default 0
              */
             seed: number;
@@ -1524,7 +1776,7 @@ export interface components {
              * @description Puzzles to evaluate on; none takes the training run's own task.
              * @default null
              */
-            task: components["schemas"]["SudokuTask"] | components["schemas"]["CsvTask"] | null;
+            task: components["schemas"]["SudokuTask"] | components["schemas"]["MazeTask"] | components["schemas"]["CsvTask"] | components["schemas"]["ArcTask"] | null;
             /**
              * @description Which part of the task.
              * @default test
@@ -1552,6 +1804,146 @@ export interface components {
              * @default 16
              */
             supervision_steps: number;
+            /**
+             * @description Answers per puzzle (K), all but the first under noise; 1 for none.
+             * @default 1
+             */
+            rollouts: number;
+            /**
+             * @description Standard deviation (σ) of what rollouts add to the latent before every supervision step.
+             * @default 1
+             */
+            noise: number;
+            /**
+             * @description Which rollout counts: best halting value, most frequent answer, or first that the task's rules accept.
+             * @default halt
+             * @enum {string}
+             */
+            choose: "halt" | "mode" | "verifier";
+            /**
+             * @default {
+             *       "rank": 0,
+             *       "states": "latent",
+             *       "every": "step",
+             *       "basis": "auto",
+             *       "multiple": 8
+             *     }
+             */
+            projection: components["schemas"]["ProjectionConfig"];
+            /**
+             * @description auto takes a GPU where one is usable; cuda fails where none is.
+             * @default auto
+             * @enum {string}
+             */
+            device: "auto" | "cpu" | "cuda";
+        };
+        /** @description Projects the recursion's states onto few directions at inference, beside the same model left alone. */
+        ProjectionConfig: {
+            /**
+             * @description Directions that are kept (r), at most the model's width; 0 leaves the states alone.
+             * @default 0
+             */
+            rank: number;
+            /**
+             * @description The latent alone, or the answer too.
+             * @default latent
+             * @enum {string}
+             */
+            states: "latent" | "both";
+            /**
+             * @description After every supervision step, or every call of the network.
+             * @default step
+             * @enum {string}
+             */
+            every: "step" | "call";
+            /**
+             * @description That of the training run's activation store; the leading directions on training puzzles; a control; auto takes the first where it has so many directions, else the second.
+             * @default auto
+             * @enum {string}
+             */
+            basis: "auto" | "tracked" | "measured" | "random";
+            /**
+             * @description Supervision steps of the comparison, in multiples of the trained ones.
+             * @default 8
+             */
+            multiple: number;
+        };
+        /** @description Looks into a checkpoint's activations: spectra, dimensions, angles, and which of LASER's claims they bear out. */
+        AnalysisConfig: {
+            /** @description The training run (its id on the platform), or the checkpoint's folder offline. */
+            checkpoint: string;
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            kind: "analysis";
+            /**
+             * @description What people read in lists; empty for one made from the settings.
+             * @default
+             */
+            name: string;
+            /**
+             * @description Words to find the run by.
+             * @default []
+             */
+            tags: string[];
+            /**
+             * @description Seed of samples, Gaussian controls and the untied control's weights.
+             * @default 0
+             */
+            seed: number;
+            /**
+             * @description Puzzles to look at; none takes the training run's own task.
+             * @default null
+             */
+            task: components["schemas"]["SudokuTask"] | components["schemas"]["MazeTask"] | components["schemas"]["CsvTask"] | components["schemas"]["ArcTask"] | null;
+            /**
+             * @description Which part of the task.
+             * @default test
+             * @enum {string}
+             */
+            split: "train" | "test";
+            /**
+             * @description Averaged weights, or those of the last step.
+             * @default ema
+             * @enum {string}
+             */
+            weights: "ema" | "raw";
+            /**
+             * @description Look at so many puzzles at most; 0 for all.
+             * @default 64
+             */
+            max_puzzles: number;
+            /**
+             * @description Puzzles per batch.
+             * @default 32
+             */
+            batch_size: number;
+            /**
+             * @description Supervision steps given to every puzzle; the powers of two and the last are looked at.
+             * @default 4
+             */
+            supervision_steps: number;
+            /**
+             * @description Also compare with the run's other checkpoints that are still there.
+             * @default true
+             */
+            other_checkpoints: boolean;
+            /**
+             * @description Also look at the initial weights, and at untied random ones per recursion step.
+             * @default true
+             */
+            controls: boolean;
+            /**
+             * @description Points per estimate of the intrinsic dimension (TwoNN); 0 leaves it out.
+             * @default 1000
+             */
+            dimension_points: number;
+            /**
+             * @description Training steps that a tracker follows beside the exact SVD; 0 for none.
+             * @default 30
+             */
+            tracking_steps: number;
             /**
              * @description auto takes a GPU where one is usable; cuda fails where none is.
              * @default auto
@@ -1593,7 +1985,7 @@ export interface components {
              */
             request_id: string;
         };
-        RunConfig: components["schemas"]["TrainConfig"] | components["schemas"]["EvalConfig"];
+        RunConfig: components["schemas"]["TrainConfig"] | components["schemas"]["EvalConfig"] | components["schemas"]["AnalysisConfig"];
     };
     responses: never;
     parameters: never;
@@ -1608,7 +2000,7 @@ export interface operations {
             query?: {
                 /** @description Any of these. */
                 state?: components["schemas"]["State"][];
-                kind?: ("train" | "eval") | null;
+                kind?: ("train" | "eval" | "analysis") | null;
                 store?: ("none" | "checkpoint" | "laser" | "laser-fused") | null;
                 /** @description All of these. */
                 tag?: string[];
