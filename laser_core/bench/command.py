@@ -25,7 +25,7 @@ from laser_core.bench.table import depth_table, front_table, limit_table, profil
 from laser_core.config import ConfigError, Device, Problem, to_json
 from laser_core.device import check_precision, choose_device, device_name, versions
 
-SECTIONS = ("front", "limit", "depth", "profile")
+SECTIONS = {"front": "rows", "limit": "limit", "depth": "depth", "profile": "profile"}  # and their names in the file
 DEPTH_STEPS = 3  # training steps before a depth's bytes are counted, if not given
 PROFILED = 5  # steps
 TELL_EVERY_S = 10.0  # where no terminal shows one line that changes
@@ -64,7 +64,13 @@ def _options(words: Sequence[str]) -> argparse.Namespace:
     add("--gpu", action="store_true", help="width 512, batch 768, bfloat16: peak memory and samples per second")
     add("--tiny", action="store_true", help="with --gpu: a model of no interest, to try the command anywhere")
     add("--cache", type=Path, default=Path(".cache/bench/front"), help="where trained weights are kept")
-    add("--sections", nargs="+", choices=SECTIONS, default=SECTIONS, help="what to measure; with --gpu the front alone")
+    add(
+        "--sections",
+        nargs="+",
+        choices=tuple(SECTIONS),
+        default=tuple(SECTIONS),
+        help="what to measure, beside what the file holds already; with --gpu the front alone",
+    )
     add("--repetitions", type=int, default=0, help="rounds that count, if not the usual ones")
     add("--depth-steps", type=int, default=DEPTH_STEPS, help="training steps before a depth's bytes are counted")
     options = parser.parse_args(words)
@@ -87,6 +93,7 @@ def _measured(scale: Scale, options: argparse.Namespace, device: torch.device) -
     """The report, written whenever a part of it is done."""
     sections = ("front",) if scale.half else options.sections
     report: dict[str, Any] = {"rows": [], "hardware": hardware(device), "config": _config(scale, device)}
+    report |= _earlier(options.out, report, [SECTIONS[name] for name in SECTIONS if name not in sections])
     with Teller() as tell:
         for block in scale.blocks:
             for latent_steps in scale.latent_steps:
@@ -106,6 +113,19 @@ def _measured(scale: Scale, options: argparse.Namespace, device: torch.device) -
     report["hardware"]["load_at_end"] = _load()
     _write(report, options.out)
     return report
+
+
+def _earlier(path: Path, report: dict[str, Any], wanted: Sequence[str]) -> dict[str, Any]:
+    """The sections that the file holds already, if they were measured with the same settings on the same machine."""
+    try:
+        found = json.loads(path.read_bytes())
+        alike = [
+            {"config": of["config"], "hardware": {k: v for k, v in of["hardware"].items() if not k.startswith("load")}}
+            for of in (found, json.loads(json.dumps(report)))
+        ]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
+    return {name: found[name] for name in wanted if name in found} if alike[0] == alike[1] else {}
 
 
 class Teller:
@@ -169,4 +189,6 @@ def _name(device: torch.device) -> Device:
 
 
 def _write(report: dict[str, Any], path: Path) -> None:
-    path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    unfinished = path.with_name(path.name + ".unfinished")
+    unfinished.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    unfinished.replace(path)

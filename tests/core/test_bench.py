@@ -184,7 +184,8 @@ def test_every_step_of_a_situation_has_the_same_gradient(of):
 
 @pytest.fixture
 def small_quick(monkeypatch):
-    monkeypatch.setattr(command, "QUICK", SMALL)
+    model = dataclasses.replace(SMALL.model, layers=1)
+    monkeypatch.setattr(command, "QUICK", dataclasses.replace(SMALL, model=model))
 
 
 def test_the_report_is_whole(small_quick, tmp_path, capsys, monkeypatch):
@@ -226,7 +227,14 @@ def test_the_report_is_whole(small_quick, tmp_path, capsys, monkeypatch):
     assert "energy 0.99 " in shown.out
 
     monkeypatch.setattr(subject, "train", lambda *_: pytest.fail("trained weights are in the cache"))
-    assert main([*words, "--sections", "front", "--repetitions", "1"]) == 0
+    monkeypatch.setattr(command, "trackers", lambda *_: {"anew": {"sites": {}, "tracker_share": 0, "layout_share": 0}})
+    assert main([*words, "--sections", "limit"]) == 0
+    again = json.loads((tmp_path / "made" / "b.json").read_text())
+    assert set(again["limit"]["mlp"]) == {"anew"}
+    for kept in ("rows", "depth", "profile"):
+        assert again[kept] == report[kept]
+    assert main([*words, "--sections", "limit", "--repetitions", "2"]) == 0  # other settings: nothing is kept
+    assert json.loads((tmp_path / "made" / "b.json").read_text())["rows"] == []
 
 
 def test_the_gpu_bench_runs_tiny_on_a_cpu(tmp_path, capsys):
