@@ -12,7 +12,7 @@ from api.body import json_body, optional_json_body
 from api.context import Bell, Config, Engine, Speaker
 from api.problems import RESPONSES
 from api.schema import BODY, PATCH
-from laser_core.config import RunConfig, parse_run
+from laser_core.config import RunConfig, StoreKind, parse_run
 from store import events, run_list, runs
 from store.run_list import RunQuery
 from store.states import State
@@ -56,7 +56,7 @@ def list_runs(
     engine: Engine,
     state: Annotated[list[State], Query(description="Any of these.")] = [],  # noqa: B006 (FastAPI copies it)
     kind: Literal["train", "eval", "analysis"] | None = None,
-    store: Literal["none", "checkpoint", "laser", "laser-fused"] | None = None,
+    store: StoreKind | None = None,
     tag: Annotated[list[str], Query(description="All of these.", max_length=16)] = [],  # noqa: B006
     text: Annotated[str, Query(max_length=200, description="In the name, the id or a tag.")] = "",
     id: Annotated[list[str], Query(description="Any of these.", max_length=200)] = [],  # noqa: B006

@@ -16,7 +16,7 @@ from laser_core.config.runs import (
     config_hash,
     input_names,
     parse_run,
-)  # fmt: skip
+)
 from laser_core.config.stores import (
     AsiStore,
     AutoStore,
@@ -28,7 +28,8 @@ from laser_core.config.stores import (
     QuantStore,
     RandomStore,
     Store,
-)  # fmt: skip
+    StoreKind,
+)
 from laser_core.config.tasks import ArcTask, CsvTask, MazeTask, SudokuTask, Task
 from laser_core.config.training import TrainingConfig
 from laser_core.schema import ConfigError, Problem, to_json
@@ -36,7 +37,8 @@ from laser_core.schema import ConfigError, Problem, to_json
 __all__ = [
     "SCHEMA_VERSION",
     "AnalysisConfig",
-    "ArcTask", "AsiStore",
+    "ArcTask",
+    "AsiStore",
     "AutoStore",
     "CheckpointStore",
     "ConfigError",
@@ -46,7 +48,8 @@ __all__ = [
     "LaserCodedStore",
     "LaserFusedStore",
     "LaserStore",
-    "MazeTask", "ModelConfig",
+    "MazeTask",
+    "ModelConfig",
     "NoneStore",
     "Problem",
     "ProjectionConfig",
@@ -54,6 +57,7 @@ __all__ = [
     "RandomStore",
     "RunConfig",
     "Store",
+    "StoreKind",
     "SudokuTask",
     "Task",
     "TrainConfig",
@@ -62,4 +66,4 @@ __all__ = [
     "input_names",
     "parse_run",
     "to_json",
-]  # fmt: skip
+]

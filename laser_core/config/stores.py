@@ -135,6 +135,9 @@ class AutoStore(Checked):
     kind: Literal["auto"] = "auto"
 
 
+StoreKind = Literal[
+    "none", "checkpoint", "laser", "laser-fused", "laser-coded", "quant", "asi", "random", "auto"
+]  # fmt: skip
 Store = (
     NoneStore
     | CheckpointStore

@@ -41,7 +41,7 @@ def train(**sections: Any) -> dict[str, Any]:
 NONSENSE: dict[str, tuple[Any, str, str]] = {
     "nothing": (None, "", "expected an object with 'kind'"),
     "a list": ([], "", "expected an object"),
-    "no kind": ({}, "kind", "expected one of train, eval, got None"),
+    "no kind": ({}, "kind", "expected one of train, eval, analysis, got None"),
     "another kind": ({"kind": "sweep"}, "kind", "got 'sweep'"),
     "unknown field": (train(colour="red"), "colour", "unknown field"),
     "deep unknown field": (train(training={"step": 3}), "training.step", "unknown field"),
@@ -66,6 +66,15 @@ NONSENSE: dict[str, tuple[Any, str, str]] = {
     ),
     "rank": (train(store={"kind": "laser", "rank": 65}), "store.rank", "at most the model's width 64, got 65"),
     "energy": (train(store={"kind": "laser", "energy": 1.01}), "store.energy", "at most 1"),
+    "no energy": (train(store={"kind": "laser-coded", "energy": 0}), "store.energy", "more than 0, got 0"),
+    "half a code": (train(store={"kind": "quant", "bits": 3}), "store.bits", "expected one of 4, 8, got 3"),
+    "a code of nothing": (train(store={"kind": "quant", "bits": 0}), "store.bits", "expected one of 4, 8, got 0"),
+    "no rank": (train(store={"kind": "asi", "rank": 0}), "store.rank", "at least 1, got 0"),
+    "rank of a control": (train(store={"kind": "random", "rank": 65}), "store.rank", "at most the model's width 64"),
+    "budget 0": (train(store={"kind": "auto", "memory_budget": 0}), "store.memory_budget", "more than 0, got 0"),
+    "no budget": (train(store={"kind": "auto"}), "store.memory_budget", ""),
+    "budget above all": (train(store={"kind": "laser", "budget_fraction": 2}), "store.budget_fraction", "at most 1"),
+    "budget and rank": (train(store={"kind": "laser", "budget_fraction": 0.1, "rank": 3}), "store.rank", "expected 0"),
     "store": (train(store={"kind": "magic"}), "store.kind", "expected one of none, checkpoint, laser, laser-fused"),
     "store without kind": (train(store={}), "store.kind", "got None"),
     "ema 1": (train(training={"ema": 1}), "training.ema", "less than 1"),
@@ -148,7 +157,7 @@ def test_inputs_are_the_datasets_named() -> None:
 def test_the_schema_describes_every_field_with_help_and_default() -> None:
     schema, definitions = json_schema(RunConfig)
     assert schema["discriminator"]["propertyName"] == "kind"
-    assert set(schema["discriminator"]["mapping"]) == {"train", "eval"}
+    assert set(schema["discriminator"]["mapping"]) == {"train", "eval", "analysis"}
     for name, definition in definitions.items():
         assert definition["additionalProperties"] is False
         assert definition["description"], name
@@ -193,3 +202,8 @@ def test_defaults_are_valid() -> None:
 def test_configuration_and_events_load_no_torch() -> None:
     program = "import sys, laser_core.config, laser_core.events, laser_core.schema; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_store_kinds_are_those_of_the_union() -> None:
+    kinds = {cls.__dataclass_fields__["kind"].default for cls in typing.get_args(configuration.Store)}
+    assert set(typing.get_args(configuration.StoreKind)) == kinds

@@ -2001,7 +2001,7 @@ export interface operations {
                 /** @description Any of these. */
                 state?: components["schemas"]["State"][];
                 kind?: ("train" | "eval" | "analysis") | null;
-                store?: ("none" | "checkpoint" | "laser" | "laser-fused") | null;
+                store?: ("none" | "checkpoint" | "laser" | "laser-fused" | "laser-coded" | "quant" | "asi" | "random" | "auto") | null;
                 /** @description All of these. */
                 tag?: string[];
                 /** @description In the name, the id or a tag. */

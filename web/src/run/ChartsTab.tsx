@@ -7,7 +7,7 @@ import { isLive, metricsQuery } from "~/api/queries";
 import { ChartPanel } from "~/charts/ChartPanel";
 import { LineChart } from "~/charts/LineChart";
 import { withSmoothing, type Line } from "~/charts/lines";
-import { plans, planRest, type ChartPlan } from "~/run/chartPlans";
+import { isMeasuredOnce, plans, planRest, type ChartPlan } from "~/run/chartPlans";
 import { Empty, Failure } from "~/ui/Empty";
 import classes from "./ChartsTab.module.css";
 
@@ -92,7 +92,7 @@ function lineOf(part: ChartPlan["keys"][number], series: Series | undefined, str
   if (!series?.steps.length) return [];
   const { label, color, isDashed = false } = part;
   const line = { label, color, isDashed, steps: series.steps, values: series.values };
-  return isDashed || series.key.startsWith("test.") ? [line] : withSmoothing(line, strength);
+  return isDashed || isMeasuredOnce(series.key) ? [line] : withSmoothing(line, strength);
 }
 
 function NoCurves({ run }: { run: Run }) {

@@ -158,7 +158,7 @@ function NoTrace({ run }: { run: Run }) {
   return (
     <Empty icon="zap" title={isTracked ? "No basis was updated yet" : "This run tracks no subspace"} compact testId="no-traces">
       {!isTracked
-        ? `The store “${run.store_kind}” keeps no basis. Runs with laser or laser-fused show here how rank and fidelity develop at every site.`
+        ? `The store “${run.store_kind}” keeps no basis. Runs with laser, laser-fused or laser-coded show here how rank and fidelity develop at every site.`
         : isLive(run)
           ? "The first update appears here by itself."
           : "It ended before the first update of a basis."}

@@ -64,6 +64,9 @@ export const plans: readonly ChartPlan[] = [
   },
 ];
 
+/** Evaluations over other axes than training steps have few, exact points. */
+export const isMeasuredOnce = (key: string) => /^(test|steps|halting|rollouts|projection|gradient)\./.test(key);
+
 /** A chart of its own for every metric that no plan names. */
 export function planRest(series: readonly Series[]): ChartPlan[] {
   const planned = new Set(plans.flatMap((plan) => plan.keys.map(({ key }) => key)));

@@ -7,7 +7,7 @@ import { variantColor } from "~/ui/variants";
 import classes from "./Runs.module.css";
 
 const STATES = ["queued", "running", "succeeded", "failed", "cancelled"];
-const STORES = ["none", "checkpoint", "laser", "laser-fused"];
+const STORES = ["none", "checkpoint", "laser", "laser-fused", "laser-coded", "quant", "asi", "random", "auto"];
 
 interface Props {
   search: RunsSearch;
