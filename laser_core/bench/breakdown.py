@@ -17,17 +17,16 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from laser_core.bench.scales import CHECKPOINT, EAGER, Compared, Stage
+from laser_core.bench.scales import AS_IT_COMES, CHECKPOINT, EAGER, Compared, Stage
 from laser_core.bench.subject import Situation, Subject, Tell
 from laser_core.bench.timing import Place, now, wrapped
-from laser_core.config import LaserCodedStore
 from laser_core.model import TRM
 from laser_core.stores import fused, laser_coded, make_store
 from laser_core.stores.laser_fused import LaserFused
 from laser_core.stores.tracked import Code
 from laser_core.tracker import SubspaceTracker
 
-BROKEN_DOWN = (EAGER, CHECKPOINT, Compared("laser-coded", "energy 0.999", LaserCodedStore(energy=0.999)))
+BROKEN_DOWN = (EAGER, CHECKPOINT, AS_IT_COMES)
 PLACES: dict[Place, str] = {  # functions whose operators have a name of their own
     (laser_coded.LaserCoded, "pack"): "encode",
     (laser_coded.LaserCoded, "layout"): "tracker",

@@ -40,6 +40,7 @@ class Compared:
 
 EAGER = Compared("eager", "none")
 CHECKPOINT = Compared("checkpoint", "block", CheckpointStore())
+AS_IT_COMES = Compared("laser-coded", f"energy {LaserCodedStore().energy:g}", LaserCodedStore())
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ def every_store(width: int) -> tuple[Compared, ...]:
 
 def _few(width: int) -> tuple[Compared, ...]:
     settings = {"none", "block", "call", "energy 0.95", "energy 0.999", "energy 0.9995", "energy 0.999, per call"}
-    settings |= {"k = D/4", "4 bits, group 64"}
+    settings |= {"k = D/4", "4 bits, group 64", AS_IT_COMES.setting}
     return tuple(compared for compared in every_store(width) if compared.setting in settings)
 
 
@@ -103,7 +104,7 @@ _CODED = (
     Compared("compile", "budget 1.0", compile_budget=1.0),
     CHECKPOINT,
     Compared("laser-coded", "energy 0.999", LaserCodedStore(energy=0.999)),
-    Compared("laser-coded", "energy 0.9995", LaserCodedStore()),
+    AS_IT_COMES,
 )
 
 CORE = Scale(

@@ -268,4 +268,5 @@ def test_the_front_holds_every_store_at_enough_repetitions():
     }  # fmt: skip
     assert scales.CORE.repetitions >= 15
     assert {"eager", "checkpoint", "laser-fused", "laser-coded"} <= {c.name for c in scales.QUICK.compared}
+    assert all(scales.AS_IT_COMES in scale.compared for scale in (scales.CORE, scales.QUICK, scales.GPU))
     assert scales.CORE.compared[0] == scales.QUICK.compared[0] == scales.GPU.compared[0] == scales.EAGER
