@@ -10,7 +10,6 @@ Shapes: B batch, L positions, K directions, W words of 24 bits per row.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -30,35 +29,38 @@ ERRORS = (
     5.3554e-7,
 )  # fmt: skip
 MOST_BITS = len(STEPS) - 1
+_ERRORS = torch.tensor(ERRORS, dtype=torch.float64)
 
 
 # --- how many bits -----------------------------------------------------------------------------------------------------
 
 
-def widths_at(log_price: float, variances: Float[Tensor, "K"]) -> Int[Tensor, "K"]:
-    """Bits of each direction where one more bit must lower the expected squared error by its price."""
-    bits = torch.arange(len(ERRORS), dtype=torch.float64)
-    return (_errors(variances) + math.exp(log_price) * bits).argmin(1)
+def widths_at(price: float, variances: Float[Tensor, "K"]) -> Int[Tensor, "K"]:
+    """Bits of each direction where a bit must lower the expected squared error by its price."""
+    return (_gains(variances) >= price).sum(1)
 
 
 def expected_error(variances: Float[Tensor, "K"], widths: Int[Tensor, "K"]) -> float:
     """Squared error of normal variables, summed over directions."""
-    return float(_errors(variances).gather(1, widths[:, None]).sum())
-
-
-def _errors(variances: Tensor) -> Tensor:
-    return variances.double().cpu()[:, None] * torch.tensor(ERRORS, dtype=torch.float64)  # (K, bits)
+    return float((variances.double().cpu() * _ERRORS[widths]).sum())
 
 
 def allocate(variances: Float[Tensor, "K"], distortion: float) -> Int[Tensor, "K"]:
     """The fewest bits in all, at least 1 per direction, whose expected squared error stays within ``distortion``; the
-    most there are (12 per direction) where none does."""
-    low, high = -60.0, 20.0  # log of a bit's price: the higher, the fewer bits and the more error
-    for _ in range(40):
-        price = (low + high) / 2
-        is_enough = expected_error(variances, widths_at(price, variances).clamp_min(1)) <= distortion
-        low, high = (price, high) if is_enough else (low, price)
-    return widths_at(low, variances).clamp_min(1)
+    most there are (12 per direction) where none does.
+
+    Bits are worth less and less, so those that lower the error most, over all directions, are the best choice.
+    """
+    gains = _gains(variances)[:, 1:]
+    falling, order = gains.flatten().sort(descending=True, stable=True)
+    excess = expected_error(variances, torch.ones(len(gains), dtype=torch.int64)) - distortion
+    count = int((falling.cumsum(0) < excess).sum()) + 1 if excess > 0 else 0
+    return 1 + torch.bincount(order[:count] // gains.shape[1], minlength=len(gains))
+
+
+def _gains(variances: Tensor) -> Tensor:
+    """By how much each next bit lowers the error (K, bits)."""
+    return variances.double().cpu()[:, None] * (_ERRORS[:-1] - _ERRORS[1:])
 
 
 def rate_bound(variances: Float[Tensor, "K"], distortion: float) -> float:

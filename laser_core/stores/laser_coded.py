@@ -6,6 +6,7 @@ lose as much again. Where losses are split so, they cost within a few per cent o
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from typing import Literal
 
@@ -71,19 +72,19 @@ class LaserCoded(LaserFused):
 
     def spread_budget(self, trackers: list[SubspaceTracker]) -> None:
         """Lets all sites pay one price for a bit, the lowest that the budget allows."""
-        low, high = -60.0, 0.0
+        low, high = -60.0, 0.0  # of the price's logarithm
         budget = self.budget * 32 * sum(tracker.rows * tracker.width for tracker in trackers)
         shares = [torch.tensor(tracker.known_shares, dtype=torch.float64) for tracker in trackers]
         for _ in range(30):
             price = (low + high) / 2
-            widths = [widths_at(price, x) for x in shares]
+            widths = [widths_at(math.exp(price), x) for x in shares]
             spent = sum(
                 -(-int(w.sum()) // WORD_BITS) * WORD_BITS * tracker.rows + int((w > 0).sum()) * tracker.width * 32
                 for w, tracker in zip(widths, trackers, strict=True)
             )
             low, high = (low, price) if spent <= budget else (price, high)
         for tracker, x in zip(trackers, shares, strict=True):
-            widths_K = widths_at(high, x)
+            widths_K = widths_at(math.exp(high), x)
             tracker.set_rank(max(1, int((widths_K > 0).sum())))
             self._distortions[tracker.site] = expected_error(x[: tracker.rank], widths_K[: tracker.rank])
 
