@@ -52,7 +52,7 @@ def test_memory_is_the_newest_or_empty(api, finished):
         "step": 3,
         "saved_bytes": 500,
         "eager_bytes": 1000,
-        "sites": [{"site": "layers.0.qkv", "kind": "linear", "saved_bytes": 500}],
+        "sites": [{"site": "layers.0.qkv", "kind": "linear", "saved_bytes": 500, "recursion_step": -1}],
     }
     other = api.post("runs", json={"kind": "train"}).json()["id"]
     assert api.get(f"runs/{other}/memory").json()["step"] is None
