@@ -1,0 +1,167 @@
+"""Verdicts over paired seeds: is a variant better, worse, equivalent, or can't the data say?
+
+Values are in percentage points, one per seed, in the same order for baseline and variant; a difference is variant less
+baseline, so more is better. The rule, in this order, at α = .05 and a margin fixed before the runs:
+
+1. **too few seeds**: under 6 pairs no sign-flip test can reach p < .05, whatever the data;
+2. **equivalent**: both one-sided tests (TOST) place the mean difference inside ±margin. A small difference that is
+   significant and yet inside the margin is equivalent too;
+3. **better** or **worse**: the paired t-test and the exact sign-flip permutation test agree, both two-sided;
+4. **undecided**: all else, with the pairs that would do.
+
+Where all differences are the same there is no variance to test with: they count as known exactly, so p is 0 or 1. For TOST
+see Schuirmann, J. Pharmacokinet. Biopharm. 15 (1987) 657.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+Answer = Literal["better", "worse", "equivalent", "undecided", "too few seeds"]
+Floats = NDArray[np.float64]
+
+ALPHA = 0.05
+LEAST_PAIRS = 6  # 2 / 2⁶ < .05 < 2 / 2⁵
+EXACT_PAIRS = 20
+SAMPLES = 100_000  # sign vectors drawn beyond that
+MOST_PAIRS = 100_000  # no more are ever asked for
+SAME = 1e-12  # spread of differences, relative to their size, that is rounding
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A test's p and the interval of the mean difference in points; ``statistic`` is Student's t where there is one."""
+
+    p: float
+    low: float
+    high: float
+    statistic: float | None = None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The answer and all it rests on. ``t`` has the 95 % interval, ``tost`` the 90 % one; both None below two pairs.
+    ``pairs_needed``: for TOST at power .8, were there no true difference; None below two pairs."""
+
+    answer: Answer
+    pairs: int
+    mean: float | None
+    margin: float
+    t: Interval | None
+    sign_flip_p: float | None
+    tost: Interval | None
+    non_inferiority_p: float | None
+    pairs_needed: int | None
+
+    @property
+    def non_inferior(self) -> bool:
+        """Whether the variant is not worse by the margin, on enough pairs."""
+        return self.pairs >= LEAST_PAIRS and self.non_inferiority_p is not None and self.non_inferiority_p < ALPHA
+
+
+def paired_t(baseline: Sequence[float], variant: Sequence[float], level: float = 0.95) -> Interval:
+    """Student's two-sided test that the mean difference is 0, with its interval. Needs two pairs."""
+    difference = _differences(baseline, variant, 2)
+    mean = float(difference.mean())
+    if _same(difference):
+        return Interval(float(mean == 0), mean, mean, math.copysign(math.inf, mean) if mean else 0.0)
+    test = stats.ttest_1samp(difference, 0.0)
+    low, high = test.confidence_interval(level)
+    return Interval(float(test.pvalue), float(low), float(high), float(test.statistic))
+
+
+def sign_flip(baseline: Sequence[float], variant: Sequence[float], seed: int = 0) -> float:
+    """Two-sided p of the sum of differences among all ways to flip their signs; exact up to 20 pairs, then from
+    ``SAMPLES`` seeded draws."""
+    difference = _differences(baseline, variant, 1)
+    seen = abs(difference.sum()) * (1 - 1e-9)  # the same sum in another order of addition counts as reached
+    if len(difference) > EXACT_PAIRS:
+        draws = np.random.default_rng(seed)
+        reached = 1 + sum(int(abs(draws.choice((-1, 1), len(difference)) @ difference) >= seen) for _ in range(SAMPLES))
+        return reached / (SAMPLES + 1)
+    sums = difference[:1]  # its sign stays: flipping all of them changes no absolute sum
+    for value in difference[1:]:
+        sums = np.concatenate((sums + value, sums - value))
+    return float(np.mean(np.abs(sums) >= seen))
+
+
+def tost(baseline: Sequence[float], variant: Sequence[float], margin: float) -> Interval:
+    """Two one-sided tests that the mean difference lies inside ±``margin``: the larger p, and the 90 % interval."""
+    _check_margin(margin)
+    interval = paired_t(baseline, variant, 1 - 2 * ALPHA)
+    below = non_inferiority(variant, baseline, margin)
+    return Interval(max(below, non_inferiority(baseline, variant, margin)), interval.low, interval.high)
+
+
+def non_inferiority(baseline: Sequence[float], variant: Sequence[float], margin: float) -> float:
+    """One-sided p that the mean difference is above -``margin``."""
+    _check_margin(margin)
+    difference = _differences(baseline, variant, 2)
+    if _same(difference):
+        return float(difference.mean() <= -margin)
+    return float(stats.ttest_1samp(difference, -margin, alternative="greater").pvalue)
+
+
+def seeds_needed(deviation: float, margin: float, power: float = 0.8) -> int:
+    """Pairs with which TOST finds equivalence with probability ``power``, the true difference being 0 and the differences'
+    standard deviation ``deviation`` points; at least 6. Each side must fail with at most half of what is left."""
+    _check_margin(margin)
+    if not deviation >= 0 or not 0 < power < 1:
+        raise ValueError(f"expected a deviation of at least 0 and a power between 0 and 1, got {deviation} and {power}")
+    pairs = LEAST_PAIRS
+    while deviation > 0 and pairs < MOST_PAIRS:
+        bound = stats.t.ppf(1 - ALPHA, pairs - 1)
+        missed = stats.nct.cdf(bound, pairs - 1, margin * math.sqrt(pairs) / deviation)
+        if 2 * missed <= 1 - power:
+            break
+        pairs += max(1, pairs // 50)  # to 2 %
+    return min(pairs, MOST_PAIRS)
+
+
+def verdict(baseline: Sequence[float], variant: Sequence[float], margin: float) -> Verdict:
+    """The answer by the module's rule; ``margin`` in percentage points. Raises ValueError for unpaired or non-finite values."""
+    _check_margin(margin)
+    difference = _differences(baseline, variant, 0)
+    pairs = len(difference)
+    if pairs < 2:
+        mean = float(difference[0]) if pairs else None
+        return Verdict("too few seeds", pairs, mean, margin, None, None, None, None, None)
+    t, flipped, within = paired_t(baseline, variant), sign_flip(baseline, variant), tost(baseline, variant, margin)
+    mean, deviation = float(difference.mean()), 0.0 if _same(difference) else float(difference.std(ddof=1))
+    answer: Answer = "undecided"
+    if pairs < LEAST_PAIRS:
+        answer = "too few seeds"
+    elif within.p < ALPHA:
+        answer = "equivalent"
+    elif max(t.p, flipped) < ALPHA:
+        answer = "better" if mean > 0 else "worse"
+    needed = seeds_needed(deviation, margin)
+    return Verdict(answer, pairs, mean, margin, t, flipped, within, non_inferiority(baseline, variant, margin), needed)
+
+
+def _differences(baseline: Sequence[float], variant: Sequence[float], least: int) -> Floats:
+    """Variant less baseline, checked."""
+    if len(baseline) != len(variant):
+        raise ValueError(f"values aren't paired: {len(baseline)} of the baseline, {len(variant)} of the variant")
+    if len(baseline) < least:
+        raise ValueError(f"expected at least {least} pairs, got {len(baseline)}")
+    difference = np.asarray(variant, dtype=np.float64) - np.asarray(baseline, dtype=np.float64)
+    if not np.isfinite(difference).all():
+        raise ValueError("expected finite values only; leave out the pairs of failed runs, and say so")
+    return difference
+
+
+def _same(difference: Floats) -> bool:
+    return bool(np.ptp(difference) <= SAME * max(1.0, float(np.abs(difference).max())))
+
+
+def _check_margin(margin: float) -> None:
+    if not margin > 0:
+        raise ValueError(f"margin: expected more than 0 percentage points, got {margin}")
