@@ -6,7 +6,7 @@ LOCK := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 -
   --no-header --no-annotate --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help install web demo up check test types bench bench-core bench-gpu screenshots lock clean
+.PHONY: help install web demo up check test types bench bench-core bench-gpu accuracy results screenshots lock clean
 .DELETE_ON_ERROR:
 
 help: ## show this list
@@ -43,6 +43,12 @@ bench-core: install ## every activation store's bytes, time and gradients; docs/
 
 bench-gpu: ## the main stores at width 512, batch 768, on a GPU; needs a Python with torch, numpy and safetensors alone
 	@$(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) -m laser_core bench --gpu --device cuda --out docs/results/bench_gpu.json $(ARGS)
+
+accuracy: install ## train every store on paired seeds, on from where it stopped (hours); rows in docs/results
+	@$(BIN)/python -m benchmarks.accuracy $(ARGS)
+
+results: install ## write the book docs/results/README.md anew from the raw files beside it
+	@$(BIN)/python -m benchmarks.book $(ARGS)
 
 screenshots: install ## take the pictures of docs/ from a real, running platform
 	@$(BIN)/python docs/screenshots.py
