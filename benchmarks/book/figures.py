@@ -1,0 +1,121 @@
+"""Small multiples of lines and dots as SVG; no plotting library."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from html import escape
+
+COLOURS = ("#2563a8", "#c2571a", "#2e8b57", "#8a4fae", "#b03060", "#6b7280", "#a08a00", "#0f8b8d", "#444444")
+WIDTH, HEIGHT = 360, 250
+LEFT, RIGHT, TOP, BOTTOM = 48, 12, 26, 38
+Point = tuple[float, float]
+
+
+@dataclass
+class Mark:
+    """A line through ``points``, or a dot if there is one point alone; ``label`` stands at its end."""
+
+    points: Sequence[Point]
+    colour: str = COLOURS[0]
+    label: str = ""
+
+
+@dataclass
+class Panel:
+    """One plot. ``x_log``: logarithmic x, whose values must be above 0. Ranges default to the data's."""
+
+    title: str
+    x_name: str
+    y_name: str
+    marks: Sequence[Mark] = field(default_factory=list)
+    x_log: bool = False
+    x_range: Point | None = None
+    y_range: Point | None = None
+
+
+def figure(panels: Sequence[Panel], columns: int = 2) -> str:
+    """The SVG text: panels row by row on white."""
+    columns = min(columns, len(panels))
+    wide, high = columns * WIDTH, -(-len(panels) // columns) * HEIGHT
+    inner = "\n".join(
+        f'<g transform="translate({index % columns * WIDTH},{index // columns * HEIGHT})">\n{_drawn(panel)}\n</g>'
+        for index, panel in enumerate(panels)
+    )
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {wide} {high}" width="{wide}" height="{high}" '
+        f'font-family="sans-serif" font-size="10" fill="#222">\n<rect width="{wide}" height="{high}" fill="#fff"/>\n'
+        f"{inner}\n</svg>\n"
+    )
+
+
+def _drawn(panel: Panel) -> str:
+    points = [point for mark in panel.marks for point in mark.points]
+    forward = math.log10 if panel.x_log else float
+    x_low, x_high = _range((forward(x) for x, _ in points), panel.x_range and tuple(map(forward, panel.x_range)))
+    y_low, y_high = _range((y for _, y in points), panel.y_range)
+    across, down = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
+
+    def place(point: Point) -> Point:
+        x = LEFT + across * (forward(point[0]) - x_low) / (x_high - x_low)
+        return x, TOP + down * (1 - (point[1] - y_low) / (y_high - y_low))
+
+    parts = [_text(LEFT, 16, panel.title, "start", ' font-weight="bold"')]
+    parts.append(f'<rect x="{LEFT}" y="{TOP}" width="{across}" height="{down}" fill="none" stroke="#bbb"/>')
+    for tick in _ticks(y_low, y_high):
+        y = place((1.0, tick))[1]
+        parts.append(f'<path d="M{LEFT} {y:.1f}h{across}" stroke="#eee"/>')
+        parts.append(_text(LEFT - 4, y + 3, f"{tick:g}", "end"))
+    for tick in _log_ticks(x_low, x_high) if panel.x_log else _ticks(x_low, x_high):
+        x = place((tick, y_low))[0]
+        parts.append(f'<path d="M{x:.1f} {TOP + down}v4" stroke="#888"/>')
+        parts.append(_text(x, TOP + down + 14, f"{tick:g}", "middle"))
+    parts.append(_text(LEFT + across / 2, HEIGHT - 8, panel.x_name, "middle"))
+    parts.append(_text(WIDTH - RIGHT, 16, panel.y_name, "end", ' fill="#777"'))
+    for mark in panel.marks:
+        parts += _mark([place(point) for point in mark.points], mark)
+    return "\n".join(parts)
+
+
+def _mark(points: Sequence[Point], mark: Mark) -> Iterable[str]:
+    if not points:
+        return
+    if len(points) == 1:
+        yield f'<circle cx="{points[0][0]:.1f}" cy="{points[0][1]:.1f}" r="3.5" fill="{mark.colour}"/>'
+    else:
+        path = "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
+        yield f'<path d="M{path}" fill="none" stroke="{mark.colour}" stroke-width="1.5"/>'
+    if mark.label:
+        x, y = points[-1]
+        left = x > WIDTH * 0.6
+        yield _text(x - 6 if left else x + 6, y - 4, mark.label, "end" if left else "start", f' fill="{mark.colour}"')
+
+
+def _text(x: float, y: float, words: str, anchor: str, more: str = "") -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{more}>{escape(words)}</text>'
+
+
+def _range(values: Iterable[float], given: Sequence[float] | None) -> Point:
+    """The given range, or the values' with 6 % of room; never empty."""
+    found = list(values)
+    low, high = given if given else (min(found, default=0.0), max(found, default=1.0))
+    room = 0.0 if given else 0.06 * (high - low)
+    return (low - room, high + room) if high > low else (low - 0.5, low + 0.5)
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """Round numbers, some four to eight of them."""
+    step = 10 ** math.floor(math.log10((high - low) / 4))
+    step *= next(factor for factor in (1, 2, 5, 10) if (high - low) / (step * factor) <= 6)
+    return [round(index * step, 10) for index in range(math.ceil(low / step), math.floor(high / step) + 1)]
+
+
+def _log_ticks(low: float, high: float) -> list[float]:
+    decades = range(math.floor(low), math.ceil(high) + 1)
+    return [
+        value
+        for decade in decades
+        for value in (f * 10.0**decade for f in (1, 2, 5))
+        if low <= math.log10(value) <= high
+    ]

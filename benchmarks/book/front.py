@@ -1,0 +1,299 @@
+"""Bytes, time and gradients of the stores: the front, its limits, depth, where the time goes, and a GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from benchmarks.book.figures import COLOURS, Mark, Panel, figure
+from benchmarks.book.page import (
+    Section,
+    answer_of,
+    between,
+    loaded,
+    machine_of,
+    missing,
+    number,
+    percent,
+    table,
+)
+
+Row = dict[str, Any]
+NAMES, GPU_NAMES = ("front.json", "bench_core.json"), ("gpu.json", "bench_gpu.json")
+COMMAND, GPU_COMMAND = "make bench-core", "make bench-gpu"
+COSINE, HELD, OF_QUANT = 0.99, 0.035, 0.6
+OVER_BOUND, TRACKED, TRACKER_TIME = 1.3, 0.99, 0.02
+DEPTH_SHARES = {12: 0.10, 24: 0.20}  # of eager's bytes at n=6
+MEDIANS = "Times are medians of paired, interleaved ratios with the 95 % interval of the median."
+
+FRONT_CLAIM = (
+    f"late in training a `laser-coded` setting has a gradient cosine of at least {COSINE}, holds at most {HELD:.1%} of "
+    f"eager's bytes and beats the time of checkpointing per block; and it takes at most {OF_QUANT:.0%} of the "
+    "bytes of quantisation at equal cosine"
+)
+LIMIT_CLAIM = (
+    f"codes take at most {OVER_BOUND} × the bits of the rate–distortion bound; trackers hold {TRACKED:.0%} of the exact SVD's "
+    f"energy and take at most {TRACKER_TIME:.0%} of a step"
+)
+DEPTH_CLAIM = "deeper recursions fit: " + " and ".join(
+    f"n={n} in {share:.0%}" for n, share in DEPTH_SHARES.items()
+) + " of the bytes that eager training holds at n=6"  # fmt: skip
+PROFILE_CLAIM = "where a step's time goes, and how close the arithmetic lets it come to eager's"
+GPU_CLAIM = "at width 512 and batch 768 in bfloat16 `laser-coded` lowers the peak of a GPU's memory"
+
+
+def sections(folder: Path) -> list[Section]:
+    """The front and all that the same benchmark measured."""
+    name, report = loaded(folder, *NAMES)
+    made = [_front(name, report), _limit(name, report), _depth(name, report), _profile(name, report)]
+    return [*made, _gpu(*loaded(folder, *GPU_NAMES))]
+
+
+def _setting(report: Row) -> str:
+    config = report.get("config") or {}
+    runs = config.get("runs", []) if isinstance(config, dict) else []
+    seeds = sorted({run["seed"] for run in runs if "seed" in run})
+    told = f"Seed {', '.join(map(str, seeds))}; " if seeds else ""
+    told += f"{config['repetitions']} repetitions; " if isinstance(config, dict) and "repetitions" in config else ""
+    return f"{told}{machine_of(report)}. {MEDIANS}"
+
+
+def _front(name: str, report: Row | None) -> Section:
+    if not report or not report["rows"]:
+        return missing("The front", FRONT_CLAIM, COMMAND)
+    measured = [row for row in report["rows"] if not row.get("skipped")]
+    cases: dict[str, tuple[Row | None, bool | None]] = {}
+    matched: dict[str, set[str]] = {}
+    for block, late in _by_block(row for row in measured if row["stage"] == "late"):
+        best = _dominating(late)
+        against = [ratio for _, ratio in _of_quant(late)]
+        matched[block] = {row["setting"] for row, _ in _of_quant(late)}
+        cases[block] = (best, bool(against) and max(against) <= OF_QUANT if _has(late, "quant") else None)
+    checks = [check for best, against in cases.values() for check in (best is not None, against)]
+    body = [_met(cases), *(_front_table(key, rows) for key, rows in _groups(report["rows"])), *_quant_tables(measured)]
+    failed = [
+        f"`{row['store']}` {row['setting']}, {row['block']}, {row['stage']}: skipped, {row['skipped']}."
+        for row in report["rows"] if row.get("skipped")
+    ]  # fmt: skip
+    missed = [
+        f"{block}: no setting of `laser-coded` meets all three limits late."
+        for block, (best, _) in cases.items()
+        if not best
+    ]
+    missed += [
+        f"{_block(row)}: no setting of `laser-coded` has the cosine of `quant`, {row['setting']}, late; it is not compared."
+        for row in measured
+        if row["stage"] == "late" and row["store"] == "quant" and row["setting"] not in matched[_block(row)]
+    ]
+    drawing = {"front.svg": _drawn(measured)} if any(row["stage"] == "late" for row in measured) else {}
+    return Section(
+        "The front", FRONT_CLAIM, answer_of(checks), COMMAND, (name,), _setting(report), body, missed + failed, drawing
+    )
+
+
+def _by_block(rows: Any) -> Iterator[tuple[str, list[Row]]]:
+    key = _block
+    for block, found in groupby(sorted(rows, key=key), key=key):
+        yield block, list(found)
+
+
+def _block(row: Row) -> str:
+    return str(row["block"]) + (f", n={row['latent_steps']}" if row.get("latent_steps") else "")
+
+
+def _groups(rows: list[Row]) -> Iterator[tuple[str, list[Row]]]:
+    for key, found in groupby(rows, lambda row: f"{_block(row)}, {row['stage']}"):
+        yield key, list(found)
+
+
+def _has(rows: list[Row], store: str) -> bool:
+    return any(row["store"] == store for row in rows)
+
+
+def _dominating(rows: list[Row]) -> Row | None:
+    """The setting with the fewest bytes that meets the limits; its whole interval must be below checkpoint's time."""
+    good = [row for row in rows if row["store"] == "laser-coded" and _meets(row, rows)]
+    return min(good, key=lambda row: row["saved_fraction"], default=None)
+
+
+def _meets(row: Row, rows: list[Row]) -> bool:
+    interval = row.get("step_time_vs_checkpoint_interval")
+    if not interval:  # a file of the agreed columns alone: medians side by side
+        per_block = [o["step_time_ratio"] for o in rows if o["store"] == "checkpoint" and o["setting"] == "block"]
+        interval = (0.0, row["step_time_ratio"] / per_block[0]) if per_block else (0.0, 1.0)
+    return (row["grad_cosine"] or 0) >= COSINE and (row["saved_fraction"] or 1) <= HELD and interval[1] < 1
+
+
+def _of_quant(rows: list[Row]) -> Iterator[tuple[Row, float]]:
+    """Every quantised row, and the bytes of the smallest coded setting with no lower cosine, over its own."""
+    for quant in (row for row in rows if row["store"] == "quant" and row["grad_cosine"] is not None):
+        as_good = [
+            row["saved_fraction"] for row in rows
+            if row["store"] == "laser-coded" and (row["grad_cosine"] or 0) >= quant["grad_cosine"]
+        ]  # fmt: skip
+        if as_good:
+            yield quant, min(as_good) / quant["saved_fraction"]
+
+
+def _met(cases: dict[str, tuple[Row | None, bool | None]]) -> str:
+    lines = []
+    for block, (best, against) in cases.items():
+        quant = "not measured" if against is None else "met" if against else "not met"
+        if best is None:
+            lines.append((block, "none", "–", "–", "–", "–", quant))
+            continue
+        lines.append((
+            block, best["setting"], number(best["grad_cosine"], 4), percent(best["saved_fraction"], 2),
+            number(best.get("step_time_vs_checkpoint")), between(best.get("step_time_vs_checkpoint_interval")), quant,
+        ))  # fmt: skip
+    head = ("block, late", "fewest bytes within the limits", "cosine", "bytes", "time / checkpoint", "interval",
+            f"≤ {OF_QUANT:.0%} of quant")  # fmt: skip
+    return table(head, lines)
+
+
+def _front_table(key: str, rows: list[Row]) -> str:
+    head = ("store", "setting", "bytes", "peak", "time", "interval", "cosine", "relative error", "code / bound")
+    lines = [
+        (
+            row["store"], row["setting"], percent(row["saved_fraction"], 2), percent(row["peak_fraction"]),
+            number(row["step_time_ratio"]), between(row["step_time_interval"]), number(row["grad_cosine"], 5),
+            number(row["grad_relative_error"], 4), number(row.get("code_over_bound")),
+        )
+        for row in rows if not row.get("skipped")
+    ]  # fmt: skip
+    return f"{key}:\n\n{table(head, lines)}"
+
+
+def _quant_tables(rows: list[Row]) -> Iterator[str]:
+    lines = [
+        (_block(quant), quant["setting"], number(quant["grad_cosine"], 4), number(ratio))
+        for _, late in _by_block(row for row in rows if row["stage"] == "late") for quant, ratio in _of_quant(late)
+    ]  # fmt: skip
+    if lines:
+        head = ("block, late", "quant", "its cosine", "bytes of the smallest coded setting no worse / its bytes")
+        yield table(head, lines)
+
+
+def _drawn(rows: list[Row]) -> str:
+    stores = list(dict.fromkeys(row["store"] for row in rows))
+    panels = []
+    for block, late in _by_block(row for row in rows if row["stage"] == "late"):
+        marks = [
+            Mark([(row["saved_fraction"], row["step_time_ratio"])], COLOURS[stores.index(row["store"]) % len(COLOURS)],
+                 f"{row['store']} {number(row['grad_cosine'], 3, '')}".strip())
+            for row in late if row["saved_fraction"] and row["step_time_ratio"]
+        ]  # fmt: skip
+        panels.append(
+            Panel(f"{block}, late; beside each its cosine", "bytes, eager = 1", "time, eager = 1", marks, x_log=True)
+        )
+    return figure(panels)
+
+
+def _limit(name: str, report: Row | None) -> Section:
+    rows = [row for row in report["rows"] if row.get("code_over_bound")] if report else []
+    if not report or (not report.get("limit") and not rows):
+        return missing("The limit", LIMIT_CLAIM, COMMAND)
+    checks: list[bool | None] = [row["code_over_bound"] <= OVER_BOUND for row in rows] or [None]
+    lines = []
+    for block, stores in report.get("limit", {}).items():
+        for store, of in stores.items():
+            tracked = [site for site in of["sites"].values() if "over_exact_svd_median" in site]
+            worst = [
+                min((s[key] for s in tracked), default=None) for key in ("tracked_median", "over_exact_svd_median")
+            ]
+            checks += [None if worst[1] is None else worst[1] >= TRACKED, of["tracker_share"] <= TRACKER_TIME]
+            resets = sum(site["resets"] for site in tracked)
+            lines.append((block, store, *(number(value, 4, "kept in full") for value in worst), str(resets),
+                          percent(of["tracker_share"], 2), percent(of["layout_share"], 2)))  # fmt: skip
+    codes = [(_block(row), row["stage"], row["setting"], number(row["code_over_bound"])) for row in rows]
+    head = (
+        "block",
+        "trackers of",
+        "worst site, of the step's best",
+        "of the exact SVD's",
+        "resets",
+        "time",
+        "layout of codes",
+    )
+    body = [table(("block", "stage", "laser-coded", "bits / bound"), codes), table(head, lines)]
+    setting = (
+        f"{_setting(report)} Energies are medians over steps at the worst site; planted subspaces are in `tests/core`."
+    )
+    return Section("The limit", LIMIT_CLAIM, answer_of(checks), COMMAND, (name,), setting, body)
+
+
+def _depth(name: str, report: Row | None) -> Section:
+    rows = report.get("depth") if report else None
+    if not report or not rows:
+        return missing("Depth", DEPTH_CLAIM, f"{COMMAND} ARGS='--sections depth'")
+    checks = [
+        row["of_shallowest_eager"] <= DEPTH_SHARES[row["latent_steps"]]
+        for row in rows if row["store"] == "laser-coded" and row["latent_steps"] in DEPTH_SHARES
+    ]  # fmt: skip
+    head = ("block", "n", "T", "store", "bytes", "of eager's at the first depth", "steps trained")
+    lines = [
+        (row["block"], str(row["latent_steps"]), str(row["cycles"]), row["store"], f"{row['saved_bytes']:,}",
+         percent(row["of_shallowest_eager"]), str(row.get("steps", "–"))) for row in rows
+    ]  # fmt: skip
+    return Section(
+        "Depth", DEPTH_CLAIM, answer_of(checks), COMMAND, (name,), machine_of(report) + ".", [table(head, lines)]
+    )
+
+
+def _profile(name: str, report: Row | None) -> Section:
+    if not report or not report.get("profile"):
+        return missing("Where the time goes", PROFILE_CLAIM, f"{COMMAND} ARGS='--sections profile'")
+    body = []
+    for block, stores in report["profile"].items():
+        purposes = list(dict.fromkeys(purpose for of in stores.values() for purpose in of["shares"]))
+        lines = [(p, *(percent(of["shares"].get(p)) for of in stores.values())) for p in purposes]
+        lines.append(("matrix products, eager = 1", *(number(of["bound"]) for of in stores.values())))
+        body.append(f"{block}, share of the operators' time:\n\n{table(('purpose', *stores), lines)}")
+    return Section(
+        "Where the time goes",
+        PROFILE_CLAIM,
+        "measured; see the table",
+        COMMAND,
+        (name,),
+        machine_of(report) + ".",
+        body,
+    )
+
+
+def _gpu(name: str, report: Row | None) -> Section:
+    if not report or not report["rows"]:
+        return missing("GPU", GPU_CLAIM, GPU_COMMAND)
+    head = (
+        "block",
+        "stage",
+        "store",
+        "setting",
+        "peak MiB",
+        "peak",
+        "step ms",
+        "time",
+        "interval",
+        "samples/s",
+        "cosine",
+    )
+    lines: list[tuple[str, ...]] = []
+    checks: list[bool | None] = []
+    on_gpu = bool(report["hardware"].get("gpu_memory_bytes"))
+    for row in report["rows"]:
+        if row["store"] == "laser-coded" and row.get("peak_fraction"):
+            checks.append(row["peak_fraction"] < 1 if on_gpu else None)
+        peak = row["peak_bytes"] / 2**20 if row.get("peak_bytes") else None
+        time = row["step_time_s"] * 1e3 if row.get("step_time_s") else None
+        lines.append((
+            _block(row), row["stage"], row["store"], row["setting"], number(peak, 1), percent(row.get("peak_fraction")),
+            number(time, 1), number(row.get("step_time_ratio")), between(row.get("step_time_interval")),
+            number(row.get("samples_per_s"), 0), number(row.get("grad_cosine"), 4),
+        ))  # fmt: skip
+    failed = [
+        f"`{row['store']}` {row['setting']}: skipped, {row['skipped']}." for row in report["rows"] if row.get("skipped")
+    ]
+    return Section(
+        "GPU", GPU_CLAIM, answer_of(checks), GPU_COMMAND, (name,), _setting(report), [table(head, lines)], failed
+    )
