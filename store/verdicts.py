@@ -83,9 +83,8 @@ def sign_flip(baseline: Sequence[float], variant: Sequence[float], seed: int = 0
     difference = _differences(baseline, variant, 1)
     seen = abs(difference.sum()) * (1 - 1e-9)  # the same sum in another order of addition counts as reached
     if len(difference) > EXACT_PAIRS:
-        draws = np.random.default_rng(seed)
-        reached = 1 + sum(int(abs(draws.choice((-1, 1), len(difference)) @ difference) >= seen) for _ in range(SAMPLES))
-        return reached / (SAMPLES + 1)
+        signs = np.random.default_rng(seed).integers(0, 2, (SAMPLES, len(difference)), dtype=np.int8) * 2 - 1
+        return float(1 + np.sum(np.abs(signs @ difference) >= seen)) / (SAMPLES + 1)
     sums = difference[:1]  # its sign stays: flipping all of them changes no absolute sum
     for value in difference[1:]:
         sums = np.concatenate((sums + value, sums - value))
@@ -115,14 +114,20 @@ def seeds_needed(deviation: float, margin: float, power: float = 0.8) -> int:
     _check_margin(margin)
     if not deviation >= 0 or not 0 < power < 1:
         raise ValueError(f"expected a deviation of at least 0 and a power between 0 and 1, got {deviation} and {power}")
-    pairs = LEAST_PAIRS
-    while deviation > 0 and pairs < MOST_PAIRS:
+    if deviation == 0:
+        return LEAST_PAIRS
+
+    def missed(pairs: int) -> float:
         bound = stats.t.ppf(1 - ALPHA, pairs - 1)
-        missed = stats.nct.cdf(bound, pairs - 1, margin * math.sqrt(pairs) / deviation)
-        if 2 * missed <= 1 - power:
-            break
-        pairs += max(1, pairs // 50)  # to 2 %
-    return min(pairs, MOST_PAIRS)
+        return 2 * float(stats.nct.cdf(bound, pairs - 1, margin * math.sqrt(pairs) / deviation))
+
+    low = high = LEAST_PAIRS  # more pairs miss less, so halving finds the first number that does
+    while high < MOST_PAIRS and missed(high) > 1 - power:
+        low, high = high + 1, min(2 * high, MOST_PAIRS)
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (middle + 1, high) if missed(middle) > 1 - power else (low, middle)
+    return high
 
 
 def verdict(baseline: Sequence[float], variant: Sequence[float], margin: float) -> Verdict:
