@@ -82,14 +82,43 @@ class SelfAttention(nn.Module):
             self.register_buffer("sin", angles.sin(), persistent=False)
 
     def forward(self, qkv: Float[Tensor, "B L 3D"]) -> Float[Tensor, "B L D"]:
-        query, key, value = qkv.view(*qkv.shape[:2], 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        query, key, value = self._by_head(qkv)
         if self.rope:
             query, key = self._rotated(query), self._rotated(key)
         return F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(-2)
 
+    def vjp(self, qkv: Tensor, d_out: Tensor) -> tuple[Tensor, Tensor]:
+        """Output, and gradient of ``qkv``; the rotation's own is a rotation back, so autograd sees the attention alone."""
+        query, key, value = self._by_head(qkv)
+        if self.rope:
+            query, key = (self._turn(x, torch.empty_like(x), 1) for x in (query, key))
+        inputs = tuple(x.detach().requires_grad_() for x in (query, key, value))
+        with torch.enable_grad():
+            out = F.scaled_dot_product_attention(*inputs)
+        gradients = torch.autograd.grad(out, inputs, d_out.unflatten(-1, (self.heads, -1)).transpose(1, 2))
+        d_qkv = torch.empty_like(qkv)
+        for number, (gradient, place) in enumerate(zip(gradients, self._by_head(d_qkv), strict=True)):
+            if self.rope and number < 2:
+                self._turn(gradient, place, -1)
+            else:
+                place.copy_(gradient)
+        return out.detach().transpose(1, 2).flatten(-2), d_qkv
+
+    def _by_head(self, qkv: Tensor) -> Float[Tensor, "3 B H L D/H"]:
+        return qkv.view(*qkv.shape[:2], 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+
     def _rotated(self, x: Tensor) -> Tensor:
         first, second = x.chunk(2, dim=-1)
         return x * self.cos + torch.cat((-second, first), dim=-1) * self.sin
+
+    def _turn(self, x: Tensor, out: Tensor, sign: int) -> Tensor:
+        """Writes ``x`` rotated to ``out``; back with sign -1. Outside of autograd, without its copies."""
+        half = x.shape[-1] // 2
+        cos, sin = self.cos[:, :half], self.sin[:, :half]
+        (first, second), (to_first, to_second) = x.chunk(2, dim=-1), out.chunk(2, dim=-1)
+        torch.mul(first, cos, out=to_first).addcmul_(second, sin, value=-sign)
+        torch.mul(second, cos, out=to_second).addcmul_(first, sin, value=sign)
+        return out
 
 
 class GatedSiLU(nn.Module):
@@ -100,6 +129,15 @@ class GatedSiLU(nn.Module):
     def forward(self, gate_up: Tensor) -> Tensor:
         gate, up = gate_up.chunk(2, dim=-1)
         return F.silu(gate) * up
+
+    def vjp(self, gate_up: Tensor, d_out: Tensor) -> tuple[Tensor, Tensor]:
+        """Output, and gradient of ``gate_up``, without the copies that autograd makes of its halves. Overwrites ``d_out``."""
+        gate, up = gate_up.chunk(2, dim=-1)
+        d_gate, d_up = (d_gate_up := torch.empty_like(gate_up)).chunk(2, dim=-1)
+        silu = F.silu(gate)
+        torch.mul(d_out, silu, out=d_up)
+        d_gate.copy_(torch.ops.aten.silu_backward(d_out.mul_(up), gate))
+        return silu.mul_(up), d_gate_up
 
 
 class Sublayer(nn.Module):

@@ -40,7 +40,17 @@ class Compared:
 
 EAGER = Compared("eager", "none")
 CHECKPOINT = Compared("checkpoint", "block", CheckpointStore())
-AS_IT_COMES = Compared("laser-coded", f"energy {LaserCodedStore().energy:g}", LaserCodedStore())
+
+
+def coded(store: LaserCodedStore) -> Compared:
+    """A setting of ``laser-coded``, named by what it sets."""
+    parts = [f"energy {store.energy:g}", f"codes {store.code_loss:g}"]
+    parts += [f"weights {store.weight_energy:g}"] if store.weight_energy < 1 else []
+    parts += ["per call"] if store.keep == "call" else []
+    return Compared("laser-coded", ", ".join(parts), store)
+
+
+AS_IT_COMES = coded(LaserCodedStore())
 
 
 @dataclass(frozen=True)
@@ -70,10 +80,7 @@ class Scale:
 def every_store(width: int) -> tuple[Compared, ...]:
     """The front's table, for models of this width."""
     fused = [Compared("laser-fused", f"k = D/{d}", LaserFusedStore(rank=width // d, adapt=False)) for d in (2, 4, 8)]
-    coded = [
-        Compared("laser-coded", f"energy {energy}", LaserCodedStore(energy=energy))
-        for energy in (0.99, 0.999, 0.9995, 0.9999, 0.99999)
-    ]
+    alike = [coded(LaserCodedStore(energy=energy, code_loss=1.0)) for energy in (0.99, 0.999, 0.9999, 0.99999)]
     return (
         EAGER,
         CHECKPOINT,
@@ -81,8 +88,11 @@ def every_store(width: int) -> tuple[Compared, ...]:
         Compared("laser", "energy 0.95", LaserStore(energy=0.95)),
         *fused,
         Compared("laser-fused", "energy 0.999", LaserFusedStore(energy=0.999)),
-        *coded,
-        Compared("laser-coded", "energy 0.999, per call", LaserCodedStore(energy=0.999, keep="call")),
+        AS_IT_COMES,
+        coded(LaserCodedStore(weight_energy=0.998)),
+        coded(LaserCodedStore(energy=0.9995)),
+        *alike,
+        coded(LaserCodedStore(keep="call")),
         Compared("quant", "8 bits, group 64", QuantStore(bits=8)),
         Compared("quant", "4 bits, group 64", QuantStore(bits=4)),
         Compared("quant", "4 bits, group 32", QuantStore(bits=4, group=32)),
@@ -94,8 +104,8 @@ def every_store(width: int) -> tuple[Compared, ...]:
 
 
 def _few(width: int) -> tuple[Compared, ...]:
-    settings = {"none", "block", "call", "energy 0.95", "energy 0.999", "energy 0.9995", "energy 0.999, per call"}
-    settings |= {"k = D/4", "4 bits, group 64", AS_IT_COMES.setting}
+    settings = {"none", "block", "call", "energy 0.95", "energy 0.999", "k = D/4", "4 bits, group 64"}
+    settings |= {AS_IT_COMES.setting, f"{AS_IT_COMES.setting}, per call", "energy 0.9995, codes 0.1"}
     return tuple(compared for compared in every_store(width) if compared.setting in settings)
 
 
@@ -103,8 +113,8 @@ _CODED = (
     EAGER,
     Compared("compile", "budget 1.0", compile_budget=1.0),
     CHECKPOINT,
-    Compared("laser-coded", "energy 0.999", LaserCodedStore(energy=0.999)),
     AS_IT_COMES,
+    coded(LaserCodedStore(energy=0.9995)),
 )
 
 CORE = Scale(

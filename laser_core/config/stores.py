@@ -71,7 +71,19 @@ class LaserStore(_Tracked):
 
 
 @dataclass(frozen=True)
-class LaserFusedStore(_Tracked):
+class _Fused(_Tracked):
+    """What the stores of the fused block have in common."""
+
+    weight_energy: float = option(
+        1.0,
+        "Share of the energy whose directions weight gradients use, in fewer of them and sooner; 1 uses the whole basis.",
+        gt=0,
+        le=1,
+    )
+
+
+@dataclass(frozen=True)
+class LaserFusedStore(_Fused):
     """Keeps three low-rank tensors per block and computes the rest again from them."""
 
     kind: Literal["laser-fused"] = "laser-fused"
@@ -84,16 +96,18 @@ class LaserFusedStore(_Tracked):
 
 
 @dataclass(frozen=True)
-class LaserCodedStore(_Tracked):
+class LaserCodedStore(_Fused):
     """Keeps three tensors per block as packed codes of a few bits in a tracked eigenbasis, and computes the rest again."""
 
     kind: Literal["laser-coded"] = "laser-coded"
     energy: float = option(
-        0.9999,
-        "Fidelity threshold ε: the basis leaves out at most 1 - ε of the energy, and codes lose at most as much again; "
-        "1 keeps everything.",
+        0.999,
+        "Fidelity threshold ε: the basis leaves out at most 1 - ε of the energy; 1 keeps everything.",
         gt=0,
         le=1,
+    )
+    code_loss: float = option(
+        0.1, "What codes may lose beyond that, as a share of 1 - ε; less takes more bits, not more time.", gt=0, le=1
     )
     keep: Literal["sublayer", "call"] = option(
         "sublayer",

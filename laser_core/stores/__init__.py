@@ -37,9 +37,10 @@ def make_store(config: Store, seed: int = 0) -> ActivationStore:
         case LaserStore():
             return Laser(_policy(config), config.budget_fraction)
         case LaserFusedStore():
-            return LaserFused(_policy(config), config.budget_fraction)
+            return LaserFused(_policy(config), config.budget_fraction, config.weight_energy)
         case LaserCodedStore():
-            return LaserCoded(_policy(config, CODE_BITS), config.budget_fraction, config.keep, seed)
+            policy, budget = _policy(config, CODE_BITS), config.budget_fraction
+            return LaserCoded(policy, budget, config.weight_energy, config.code_loss, config.keep, seed)
         case QuantStore():
             return Quant(config.bits, config.group, seed)
         case AsiStore():

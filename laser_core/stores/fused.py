@@ -20,9 +20,7 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
-from torch.nn import functional as F
 
-from laser_core.layers import GatedSiLU
 from laser_core.stores.base import ActivationStore, autocast_as_now
 from laser_core.stores.tracked import Code
 
@@ -90,8 +88,9 @@ class _Call(Function):
         ctx.store, ctx.sublayers, ctx.sites = store, sublayers, sites
         ctx.autocast = autocast_as_now(x_BLD)
         ctx.reads = [(pack.read, len(pack.tensors)) for pack in packs]
-        # A stand-in, not the weight itself: then the gradient wanted is that of weight · basis.
-        ctx.stands_in = [given is not s.inner.weight for given, s in zip(weights, sublayers, strict=False)]
+        # A stand-in, not the weight itself: then the gradient wanted is that of weight · (the basis's leading columns).
+        given_for = zip(weights, sublayers, strict=False)
+        ctx.ranks = [None if given is sublayer.inner.weight else given.shape[1] for given, sublayer in given_for]
         ctx.save_for_backward(*inverse_norms, *(tensor for pack in packs for tensor in pack.tensors))
         return x_BLD
 
@@ -112,11 +111,11 @@ def _call_backward(ctx: Any, gradient_BLD: Tensor) -> tuple[Tensor | None, ...]:
     for index in reversed(range(len(ctx.sublayers))):
         sublayer, code = ctx.sublayers[index], codes.pop()
         x_BLD = code.decoded()
-        source, weight = sublayer.turned(x_BLD), sublayer.inner.weight
-        if ctx.stands_in[index] and code.basis is not None:
+        source, weight, rank = sublayer.turned(x_BLD), sublayer.inner.weight, ctx.ranks[index]
+        if rank is not None and code.basis is not None:
             source, weight = code.values, ctx.store.projection(ctx.sites[index], weight, code.basis)
         gradient_BLD, d_inner, d_outer = _sublayer_backward(
-            sublayer, source, weight, y_BLD, inverse_norms.pop(), gradient_BLD
+            sublayer, source, weight, rank, y_BLD, inverse_norms.pop(), gradient_BLD
         )
         inner.insert(0, d_inner)
         outer.insert(0, d_outer)
@@ -142,36 +141,23 @@ def _run_again(code: Code, sublayers: list[Sublayer]) -> tuple[list[Code], list[
 
 
 def _sublayer_backward(
-    sublayer: Sublayer, source: Tensor, weight: Tensor, y_BLD: Tensor, inverse_norm: Tensor, gradient_BLD: Tensor
+    sublayer: Sublayer,
+    source: Tensor,
+    weight: Tensor,
+    rank: int | None,
+    y_BLD: Tensor,
+    inverse_norm: Tensor,
+    gradient_BLD: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of the sublayer's input, of ``weight`` (inner(x) = source · weightᵀ) and of the outer weight."""
+    """Gradients of the sublayer's input, of ``weight`` (inner(x) = source · weightᵀ; of its first ``rank`` columns) and of
+    the outer weight."""
     y, dy = sublayer.turned(y_BLD), sublayer.turned(gradient_BLD)
     d_sum = inverse_norm * torch.addcmul(dy, y, (dy * y).mean(-1, keepdim=True), value=-1)  # RMSNorm's, from its output
     before, d_after = source @ weight.T, d_sum @ sublayer.outer.weight
-    if isinstance(sublayer.core, GatedSiLU):
-        after, d_before = _gated_silu(before, d_after)
-    else:
-        after, d_before = _through_autograd(sublayer.core, before, d_after)
+    after, d_before = sublayer.core.vjp(before, d_after)
     rows_ND = d_sum.reshape(-1, d_sum.shape[-1])
     d_outer = rows_ND.T @ after.reshape(-1, after.shape[-1])
     d_before_NO = d_before.reshape(-1, d_before.shape[-1])
-    d_inner = d_before_NO.T @ source.reshape(-1, source.shape[-1])
+    d_inner = d_before_NO.T @ source.reshape(-1, source.shape[-1])[:, :rank]
     dx = (rows_ND + d_before_NO @ sublayer.inner.weight).view_as(d_sum)  # the residual's gradient keeps its precision
     return sublayer.turned(dx), d_inner, d_outer
-
-
-def _gated_silu(before: Tensor, d_after: Tensor) -> tuple[Tensor, Tensor]:
-    """Output and input gradient of silu(gate) · up, without the copies that autograd makes of the two halves."""
-    gate, up = before.chunk(2, dim=-1)
-    d_gate, d_up = (d_before := torch.empty_like(before)).chunk(2, dim=-1)
-    silu = F.silu(gate)
-    torch.mul(d_after, silu, out=d_up)
-    d_gate.copy_(torch.ops.aten.silu_backward(d_after.mul_(up), gate))
-    return silu.mul_(up), d_before
-
-
-def _through_autograd(core: Callable[[Tensor], Tensor], before: Tensor, d_after: Tensor) -> tuple[Tensor, Tensor]:
-    with torch.enable_grad():
-        after = core(leaf := before.requires_grad_())
-    (d_before,) = torch.autograd.grad(after, leaf, d_after)
-    return after.detach(), d_before

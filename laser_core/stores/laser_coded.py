@@ -1,7 +1,7 @@
 """The fused block with packed codes: coordinates in the site's tracked eigenbasis, a few bits each (see coding.py).
 
-The energy ε is one knob for both losses: the basis leaves at most 1 - ε of the activations' energy out, and the codes may
-lose as much again. Where losses are split so, they cost within a few per cent of the fewest bits.
+The basis leaves at most 1 - ε of the activations' energy out, and the codes lose at most ``code_loss`` times as much. Losses
+split equally cost the fewest bits; finer codes in fewer directions cost the least time at the same gradient.
 """
 
 from __future__ import annotations
@@ -24,9 +24,18 @@ from laser_core.tracker import Policy, SubspaceTracker
 class LaserCoded(LaserFused):
     """Store ``laser-coded``; with ``keeps="call"`` composed with checkpointing: only a call's input is held, as a code."""
 
-    def __init__(self, policy: Policy, budget: float, keeps: Literal["sublayer", "call"], seed: int) -> None:
-        super().__init__(policy, budget)
+    def __init__(
+        self,
+        policy: Policy,
+        budget: float = 0.0,
+        weight_energy: float = 1.0,
+        code_loss: float = 1.0,
+        keeps: Literal["sublayer", "call"] = "sublayer",
+        seed: int = 0,
+    ) -> None:
+        super().__init__(policy, budget, weight_energy)
         self.keeps = keeps
+        self.code_loss = code_loss
         self._seed = seed
         self._packs = 0  # since the forward pass began
         self._distortions: dict[str, float] = {}  # site -> what codes may lose, where a budget decides
@@ -45,7 +54,7 @@ class LaserCoded(LaserFused):
         plan = self.layout(site)
         with in_float32(x_BLD):
             packed, step_K = encode(x_BLD.float() @ basis_DK, plan, seed)
-        held = (self.keep(packed, site, "code"), self.keep(step_K, site, "code"), basis_DK)
+        held = (*(self.keep(tensor, site, "code") for tensor in (*packed, step_K)), basis_DK)
         return Packed(held, partial(_read, plan, seed))
 
     def layout(self, site: str) -> Layout:
@@ -53,7 +62,7 @@ class LaserCoded(LaserFused):
         tracker = self.trackers[site]
         made, plan = self._layouts.get(site, (-1, None))
         if plan is None or made != tracker.updates:
-            plan = layout(tracker.shares, self._distortions.get(site, 1 - tracker.energy))
+            plan = layout(tracker.shares, self._distortions.get(site, self.code_loss * (1 - tracker.energy)))
             self._layouts[site] = tracker.updates, plan
         return plan
 
@@ -89,5 +98,5 @@ class LaserCoded(LaserFused):
             self._distortions[tracker.site] = expected_error(x[: tracker.rank], widths_K[: tracker.rank])
 
 
-def _read(plan: Layout, seed: int, packed: Tensor, step_K: Tensor, basis_DK: Tensor) -> Code:
-    return Code(decode(packed, step_K, plan, seed), basis_DK)
+def _read(plan: Layout, seed: int, lower: Tensor, upper: Tensor, step_K: Tensor, basis_DK: Tensor) -> Code:
+    return Code(decode((lower, upper), step_K, plan, seed), basis_DK)

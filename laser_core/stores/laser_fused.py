@@ -9,17 +9,19 @@ from torch import Tensor
 from laser_core.events import Trace
 from laser_core.stores.fused import Fused, Packed
 from laser_core.stores.tracked import Code, TrackedStore
-from laser_core.tracker import Policy
+from laser_core.tracker import Policy, least_rank
 
 if TYPE_CHECKING:
     from laser_core.layers import Sublayer
 
 
 class LaserFused(Fused, TrackedStore):
-    """Store ``laser-fused``."""
+    """Store ``laser-fused``. Weight gradients use the leading directions that hold ``weight_energy`` of all energy: they
+    tolerate a lower rank than what is computed again does, whose errors go through the whole recursion."""
 
-    def __init__(self, policy: Policy, budget: float = 0.0) -> None:
+    def __init__(self, policy: Policy, budget: float = 0.0, weight_energy: float = 1.0) -> None:
         super().__init__(policy, budget)
+        self.weight_energy = weight_energy
         self._projections: dict[str, Tensor] = {}
 
     def begin_forward(self) -> None:
@@ -51,4 +53,5 @@ class LaserFused(Fused, TrackedStore):
         tracker = self.trackers.get(site)
         if tracker is None or tracker.basis is None or sublayer.transposed:
             return sublayer.inner.weight
-        return self.stand_in(site, sublayer.inner.weight, tracker.basis)
+        rank = None if self.weight_energy == 1 else least_rank(tracker.shares, 1.0, self.weight_energy)
+        return self.stand_in(site, sublayer.inner.weight, tracker.basis[:, :rank])

@@ -1542,6 +1542,11 @@ export interface components {
              */
             look_every: number;
             /**
+             * @description Share of the energy whose directions weight gradients use, in fewer of them and sooner; 1 uses the whole basis.
+             * @default 1
+             */
+            weight_energy: number;
+            /**
              * @description discriminator enum property added by openapi-typescript
              * @enum {string}
              */
@@ -1550,8 +1555,8 @@ export interface components {
         /** @description Keeps three tensors per block as packed codes of a few bits in a tracked eigenbasis, and computes the rest again. */
         LaserCodedStore: {
             /**
-             * @description Fidelity threshold ε: the basis leaves out at most 1 - ε of the energy, and codes lose at most as much again; 1 keeps everything.
-             * @default 0.9999
+             * @description Fidelity threshold ε: the basis leaves out at most 1 - ε of the energy; 1 keeps everything.
+             * @default 0.999
              */
             energy: number;
             /**
@@ -1590,10 +1595,20 @@ export interface components {
              */
             look_every: number;
             /**
+             * @description Share of the energy whose directions weight gradients use, in fewer of them and sooner; 1 uses the whole basis.
+             * @default 1
+             */
+            weight_energy: number;
+            /**
              * @description discriminator enum property added by openapi-typescript
              * @enum {string}
              */
             kind: "laser-coded";
+            /**
+             * @description What codes may lose beyond that, as a share of 1 - ε; less takes more bits, not more time.
+             * @default 0.1
+             */
+            code_loss: number;
             /**
              * @description What is coded: all that flows between sublayers, or a network call's input alone, run again from it.
              * @default sublayer
