@@ -13,12 +13,14 @@ from typing import Any
 import sqlalchemy as sa
 
 from laser_core.events import Progress
+from store.accounts import read_accounts, settle
 from store.artifacts import checkpoint_directory, run_directory
 from store.database import read, write
 from store.datasets import path as dataset_path
-from store.dialect import insert
+from store.dialect import insert, lock_claims
 from store.errors import Conflict, Superseded
 from store.leases import expire_leases as expire_leases
+from store.policy import Policy, fair_shares
 from store.runs import lock
 from store.settings import Settings
 from store.states import FINAL, LEASED, State, move
@@ -49,7 +51,7 @@ class Orders:
 _sources = runs.alias("sources")
 
 # An eval or analysis waits until its training run has ended; then the checkpoint it reads stays the same.
-_READY = sa.and_(
+READY = sa.and_(
     runs.c.state == State.queued,
     sa.or_(
         runs.c.source.is_(None),
@@ -63,13 +65,16 @@ _READY = sa.and_(
 def claim_run(
     engine: sa.Engine, worker_id: str, lease_s: float, *, settings: Settings, now: float | None = None
 ) -> Claim | None:
-    """Takes the oldest queued run, or None when none is ready. ``settings`` say where files lie."""
+    """Takes the run whose turn it is by the policy among those that this worker may take, or None when there is none.
+    ``settings`` say where files lie, what the worker's pools are and what the policy is."""
     now = time.time() if now is None else now
-    ready = sa.select(runs).where(_READY).order_by(runs.c.number).limit(1)
     with write(engine) as connection:
-        # PostgreSQL: claimers at the same time pass over each other's row. SQLite: the write lock does it.
-        row = connection.execute(ready.with_for_update(skip_locked=True, of=runs)).one_or_none()
-        if row is None:
+        lock_claims(connection)  # one at a time, so that every claim sees what the one before took
+        number = _next(connection, settings.policy, settings.pool_labels, now)
+        if number is None:
+            return None
+        row = connection.execute(sa.select(runs).where(runs.c.number == number).with_for_update()).one()
+        if row.state != State.queued:  # cancelled a moment ago; the doorbell rings again for the next
             return None
         epoch = row.epoch + 1
         move(
@@ -86,7 +91,8 @@ def claim_run(
             started_at=row.started_at or now,
             step=row.checkpoint_step or 0,
         )
-        connection.execute(sa.insert(attempts).values(run=row.number, epoch=epoch, worker_id=worker_id, started_at=now))
+        attempt = {"run": row.number, "epoch": epoch, "worker_id": worker_id, "started_at": now, "is_charged": False}
+        connection.execute(sa.insert(attempts).values(attempt))
         return Claim(
             run_id=row.id,
             epoch=epoch,
@@ -96,6 +102,30 @@ def claim_run(
             files=_files(connection, settings, row.number),
             source_checkpoint=_source_checkpoint(connection, settings, row.source),
         )
+
+
+def _next(connection: sa.Connection, policy: Policy, pools: tuple[str, ...], now: float) -> int | None:
+    """Number of the run to start. Within a user's band the oldest is first, so one run of each is enough to compare."""
+    query = (
+        sa.select(runs.c.owner_id, runs.c.band, sa.func.min(runs.c.number).label("number"))
+        .where(READY, runs.c.pool.in_(("", *pools)))
+        .group_by(runs.c.owner_id, runs.c.band)
+    )
+    firsts = connection.execute(query).all()
+    if not firsts:
+        return None
+    settle(connection, policy, now)
+    accounts = read_accounts(connection, policy, now)
+    shares = fair_shares(policy, accounts, {row.owner_id for row in firsts})
+    times = sa.select(runs.c.number, runs.c.created_at).where(runs.c.number.in_([row.number for row in firsts]))
+    submitted = {row.number: row.created_at for row in connection.execute(times)}
+
+    def turn(row: Any) -> tuple[int, float, float, int]:
+        at = submitted[row.number]
+        return row.band, -policy.priority(shares[row.owner_id][1], now - at), at, row.number
+
+    allowed = [row for row in firsts if not accounts[row.owner_id].is_at_limit]
+    return min(allowed, key=turn).number if allowed else None
 
 
 def mark_running(engine: sa.Engine, run_id: str, epoch: int, *, now: float | None = None) -> None:
@@ -187,7 +217,7 @@ def lose(
 def queued_count(engine: sa.Engine) -> int:
     """Runs that a worker could claim now."""
     with read(engine) as connection:
-        return connection.execute(sa.select(sa.func.count()).select_from(runs).where(_READY)).scalar_one()
+        return connection.execute(sa.select(sa.func.count()).select_from(runs).where(READY)).scalar_one()
 
 
 def lead(engine: sa.Engine, name: str, holder: str, ttl_s: float, *, now: float | None = None) -> bool:

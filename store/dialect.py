@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 BUSY_TIMEOUT_MS = 30_000
-SCHEMA_LOCK = 0x1A5E12AB  # any number, the same in every process
+SCHEMA_LOCK, CLAIM_LOCK = 0x1A5E12AB, 0x1A5E12AC  # any numbers, the same in every process
 NETWORK_FILE_SYSTEMS = {
     "nfs",
     "nfs4",
@@ -37,6 +37,12 @@ def lock_schema(connection: sa.Connection) -> None:
     """Keeps other migrations out until the transaction ends. SQLite's write lock does so already."""
     if connection.dialect.name == "postgresql":
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(SCHEMA_LOCK)))
+
+
+def lock_claims(connection: sa.Connection) -> None:
+    """Lets claims in one at a time until the transaction ends. SQLite's write lock does so already."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(CLAIM_LOCK)))
 
 
 def sqlite_engine(url: sa.URL) -> sa.Engine:

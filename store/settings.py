@@ -8,6 +8,8 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from store.policy import Policy
+
 MIB = 2**20
 
 
@@ -29,7 +31,10 @@ class Settings(BaseSettings):
     )
     database_url: str = Field(default_factory=_sqlite_under_home, description="SQLite file or postgresql:// server.")
     broker_url: str = Field(default="", description="Redis, Valkey or RabbitMQ; `laser up` starts one when empty.")
-    host: str = "127.0.0.1"
+    host: str = Field(default="127.0.0.1", description="Address to serve on; beyond loopback it needs users.")
+    allowed_hosts: str = Field(
+        default="", description="Names and addresses, between blanks or commas, that browsers may know the service by."
+    )
     port: int = Field(default=8420, ge=0, le=65_535)
     web_dir: Annotated[Path, AfterValidator(_absolute)] = Field(
         default=Path(__file__).parents[1] / "web" / "dist", description="The built web UI, which the API serves."
@@ -43,8 +48,31 @@ class Settings(BaseSettings):
         default=3, ge=1, description="Workers that a run may lose between two checkpoints before it fails."
     )
 
+    pools: str = Field(
+        default="", max_length=500, description="Labels of this worker, between blanks; runs may ask for one of them."
+    )
+    usage_half_life_s: float = Field(
+        default=7 * 86_400, gt=0, description="After so long, use of the pool counts half."
+    )
+    priority_age_s: float = Field(
+        default=3 * 86_400, gt=0, description="Waiting for so long weighs as much as the whole fair share."
+    )
+    most_running: int = Field(default=0, ge=0, description="Runs of one user that may run at once; 0 for any number.")
+
     max_upload_bytes: int = Field(default=64 * MIB, ge=1)
     max_body_bytes: int = Field(default=MIB, ge=1)
+
+    @property
+    def policy(self) -> Policy:
+        return Policy(self.usage_half_life_s, self.priority_age_s, most_running=self.most_running)
+
+    @property
+    def host_names(self) -> frozenset[str]:
+        return frozenset(name.lower().strip("[]") for name in self.allowed_hosts.replace(",", " ").split())
+
+    @property
+    def pool_labels(self) -> tuple[str, ...]:
+        return tuple(self.pools.split())
 
     @property
     def artifacts_dir(self) -> Path:

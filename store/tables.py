@@ -49,6 +49,13 @@ users = Table(
     Column("name", sa.String(120), nullable=False, unique=True),
     Column("role", sa.String(20), nullable=False),
     Column("created_at", Time, nullable=False),
+    Column("shares", sa.Double, nullable=False, server_default="1"),  # of the pool, beside those of the others
+    Column(
+        "usage", sa.Double, nullable=False, server_default="0"
+    ),  # slot-seconds of charged attempts, as worth at usage_at
+    Column("usage_at", Time, nullable=False, server_default="0"),
+    Column("most_running", sa.Integer, nullable=False, server_default="0"),  # 0: the policy's own limit
+    Column("disabled_at", Time),
 )
 
 secrets = Table(
@@ -62,6 +69,20 @@ secrets = Table(
     Column("created_at", Time, nullable=False),
     Column("expires_at", Time),
     Column("used_at", Time),  # a code is spent by its first use
+    Column("name", sa.String(120), nullable=False, server_default=""),  # what its owner calls it
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("number", Number, primary_key=True, autoincrement=True),
+    Column("time", Time, nullable=False),
+    Column("user_id", sa.String(40), ForeignKey("users.id")),  # who did it
+    Column("action", sa.String(40), nullable=False),  # store.audit.Action
+    Column("object_id", sa.String(200), nullable=False),
+    Column("outcome", sa.String(20), nullable=False),  # done, refused
+    Column("detail", sa.Text, nullable=False),
+    sqlite_autoincrement=True,  # a number never comes back
 )
 
 runs = Table(
@@ -81,6 +102,10 @@ runs = Table(
     Column(
         "source", Number, ForeignKey("runs.number", ondelete="SET NULL"), index=True
     ),  # whose checkpoint an eval or analysis reads
+    Column("band", sa.Integer, nullable=False, server_default="1"),  # policy.BANDS
+    Column(
+        "pool", sa.String(40), nullable=False, server_default=""
+    ),  # a label that its worker must have; empty for any
     Column("state", sa.String(20), nullable=False),
     Column("state_since", Time, nullable=False),
     Column("reason", sa.Text, nullable=False, server_default=""),
@@ -101,6 +126,8 @@ runs = Table(
     Column("updated_at", Time, nullable=False),
     sa.UniqueConstraint("owner_id", "idempotency_key"),
     Index(None, "state", "number"),
+    Index(None, "owner_id", "number"),
+    Index(None, "state", "band", "owner_id", "number"),
     Index(None, "store_kind", "number"),
     Index(None, "name", "number"),
     Index(None, "updated_at", "number"),
@@ -126,6 +153,7 @@ attempts = Table(
     Column("ended_at", Time),
     Column("outcome", sa.Text),
     Column("spool_offset", sa.BigInteger, nullable=False, server_default="0"),  # bytes of its spool ingested
+    Column("is_charged", sa.Boolean, nullable=False, server_default=sa.true(), index=True),  # counted in users.usage
 )
 
 events = Table(
@@ -184,6 +212,7 @@ traces = Table(
     Column("drift", sa.Double),
     Column("saved_bytes", sa.BigInteger, nullable=False),
     Column("energies", sa.LargeBinary, nullable=False),  # float32, little-endian
+    Column("step_fidelities", sa.LargeBinary),  # by recursion step, float32, little-endian
 )
 
 datasets = Table(
@@ -230,6 +259,7 @@ workers = Table(
     Column("slots", sa.Integer, nullable=False),
     Column("device", sa.String(120), nullable=False),
     Column("version", sa.String(40), nullable=False),
+    Column("pools", sa.String(500), nullable=False, server_default=""),  # its labels, between blanks
     Column("started_at", Time, nullable=False),
     Column("seen_at", Time, nullable=False, index=True),
 )

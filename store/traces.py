@@ -30,6 +30,7 @@ class SiteTrace:
     saved_bytes: list[int]
     events: list[str]
     energies: list[list[float]] | None = None
+    step_fidelities: list[list[float]] | None = None  # by recursion step, for each update; with the energies
 
 
 def read(
@@ -40,7 +41,7 @@ def read(
     with_energies: bool = False,
 ) -> list[SiteTrace]:
     """Traces of every site (or one), sorted by site. Raises NotFound for the run."""
-    columns = [column for column in traces.c if with_energies or column.name != "energies"]
+    columns = [column for column in traces.c if with_energies or column.name not in ("energies", "step_fidelities")]
     with database.read(engine) as connection:
         query = sa.select(*columns).where(traces.c.run == number_of(connection, run_id))
         if site is not None:
@@ -68,6 +69,7 @@ def append(connection: sa.Connection, number: int, updates: Iterable[Trace]) -> 
             "drift": _nullable(trace.drift),
             "saved_bytes": trace.saved_bytes,
             "energies": np.asarray(trace.energies, "<f4").tobytes(),
+            "step_fidelities": np.asarray(trace.fidelities, "<f4").tobytes(),
         }
         for trace in updates
     ]
@@ -76,6 +78,11 @@ def append(connection: sa.Connection, number: int, updates: Iterable[Trace]) -> 
 
 def _nullable(value: float) -> float | None:
     return None if value != value else value  # SQLite has no NaN
+
+
+def _floats(packed: bytes | None) -> list[float]:
+    """None is what rows from before the column hold."""
+    return [float(value) for value in np.frombuffer(packed or b"", "<f4")]
 
 
 def _site_trace(site: str, rows: list[sa.Row[Any]], with_energies: bool) -> SiteTrace:
@@ -89,5 +96,6 @@ def _site_trace(site: str, rows: list[sa.Row[Any]], with_energies: bool) -> Site
         drifts=[nan if row.drift is None else row.drift for row in rows],
         saved_bytes=[row.saved_bytes for row in rows],
         events=[row.event for row in rows],
-        energies=[np.frombuffer(row.energies, "<f4").tolist() for row in rows] if with_energies else None,
+        energies=[_floats(row.energies) for row in rows] if with_energies else None,
+        step_fidelities=[_floats(row.step_fidelities) for row in rows] if with_energies else None,
     )

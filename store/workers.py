@@ -26,6 +26,7 @@ class Worker:
     slots: int
     device: str
     version: str
+    pools: tuple[str, ...]  # its labels
     started_at: float
     seen_at: float
     alive: bool
@@ -40,13 +41,14 @@ def register(
     slots: int,
     device: str,
     version: str,
+    pools: tuple[str, ...] = (),
     *,
     now: float | None = None,
 ) -> None:
     """Announces a worker, or again after a restart under the same id."""
     now = time.time() if now is None else now
     values = {"host": host, "pid": pid, "slots": slots, "device": device, "version": version}
-    values |= {"started_at": now, "seen_at": now}
+    values |= {"pools": " ".join(pools), "started_at": now, "seen_at": now}
     with write(engine) as connection:
         statement = insert(connection, workers).values(id=worker_id, **values)
         connection.execute(statement.on_conflict_do_update(index_elements=["id"], set_=values))
@@ -72,5 +74,10 @@ def list_workers(engine: sa.Engine, alive_s: float = 30, *, now: float | None = 
             held.setdefault(worker_id, []).append(run_id)
         rows = connection.execute(sa.select(workers).order_by(workers.c.seen_at.desc(), workers.c.id)).all()
     return [
-        Worker(**row._mapping, alive=row.seen_at >= now - alive_s, runs=tuple(held.get(row.id, ()))) for row in rows
+        Worker(
+            **dict(row._mapping) | {"pools": tuple(row.pools.split())},
+            alive=row.seen_at >= now - alive_s,
+            runs=tuple(held.get(row.id, ())),
+        )
+        for row in rows
     ]
