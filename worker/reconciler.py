@@ -66,10 +66,9 @@ class Reconciler:
         try:
             workers.beat(self.engine, me.worker_id)
         except NotFound:
+            slots, labels = self.settings.slots, self.settings.pool_labels
             version = importlib.metadata.version("laser-lab")
-            workers.register(
-                self.engine, me.worker_id, me.host, me.pid, self.settings.slots, device.description(), version
-            )
+            workers.register(self.engine, me.worker_id, me.host, me.pid, slots, device.description(), version, labels)
             log.info("registered", worker=me.worker_id, slots=self.settings.slots)
 
     def _free_slots(self) -> int:
