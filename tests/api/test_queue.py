@@ -1,0 +1,40 @@
+"""What waits, and how a run asks for its place."""
+
+from __future__ import annotations
+
+from store import workers
+
+
+def submit(api, seed=0, **params):
+    return api.post("runs", params=params, json={"kind": "train", "seed": seed})
+
+
+def test_a_run_asks_for_a_band_and_a_pool(api):
+    made = submit(api, priority="high", pool="a100").json()
+    assert (made["priority"], made["pool"]) == ("high", "a100")
+    assert submit(api, seed=1).json()["priority"] == "normal"
+    copy = api.post(f"runs/{made['id']}/clone", params={"priority": "low"}).json()
+    assert (copy["priority"], copy["pool"], copy["config_hash"]) == ("low", "", made["config_hash"])
+
+
+def test_nonsense_is_refused_by_field(api):
+    assert submit(api, priority="now").status_code == 422
+    assert submit(api, pool="two words").status_code == 422
+    assert submit(api, pool="x" * 41).status_code == 422
+    assert api.get("queue", params={"limit": 0}).status_code == 422
+
+
+def test_the_queue_tells_place_and_reason(api, engine):
+    workers.register(engine, "w1", "host", 7, 1, "cpu", "1")
+    low, high, lost = (submit(api, seed, **how).json()["id"] for seed, how in enumerate(
+        ({"priority": "low"}, {"priority": "high"}, {"pool": "nowhere"})
+    ))  # fmt: skip
+    seen = api.get("queue").json()
+    assert [(run["run_id"], run["position"]) for run in seen["items"]] == [(high, 1), (lost, None), (low, 2)]
+    assert seen["items"][1]["reason"] == "no live worker has the label 'nowhere'"
+    assert (seen["total"], seen["slots"], seen["busy"]) == (3, 1, 0)
+    (standing,) = seen["standings"]
+    assert (standing["name"], standing["share"], standing["waiting"]) == ("local", 1.0, 3)
+    (one,) = api.get("queue", params={"id": low}).json()["items"]
+    assert one["position"] == 2
+    assert one["priority"] == one["fair_share"] + one["age"]
