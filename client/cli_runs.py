@@ -12,7 +12,7 @@ from client.errors import RunFailed
 from client.http import FINAL_STATES, Client, Json
 from client.options import AsJson, RunRef, RunRefs, Settings
 from client.output import notes, out, print_json
-from client.render import comparison_table, escape, log_line, metrics_table, run_panel, runs_table
+from client.render import comparison_table, escape, log_line, metrics_table, queue_table, run_panel, runs_table
 from client.submission import read_config, with_settings
 
 Follow = Annotated[bool, typer.Option("--follow", "-f", help="Print the log as it grows, until the run ends.")]
@@ -21,7 +21,7 @@ Wait = Annotated[bool, typer.Option("--wait", help="Return when the run has ende
 
 def register(app: typer.Typer) -> None:
     """Adds the commands to the ``laser`` command."""
-    for command in (submit, runs, show, logs, metrics, cancel, clone, delete, compare):
+    for command in (submit, queue, runs, show, logs, metrics, cancel, clone, delete, compare):
         app.command(rich_help_panel="Runs")(command)
 
 
@@ -29,6 +29,8 @@ def submit(
     file: Annotated[Path, typer.Argument(help="Run configuration in YAML or JSON; - reads standard input.")],
     settings: Settings = None,
     idempotency_key: Annotated[str, typer.Option(help="Submitting again with the same key gives the same run.")] = "",
+    priority: Annotated[str, typer.Option(help="Band: high, normal or low.")] = "normal",
+    pool: Annotated[str, typer.Option(help="Only a worker with this label takes it.")] = "",
     follow: Follow = False,
     wait: Wait = False,
     as_json: AsJson = False,
@@ -36,7 +38,21 @@ def submit(
     """Queue a run."""
     config = with_settings(read_config(file), settings or ())
     with Client() as client:
-        _follow_up(client, client.submit(config, idempotency_key or None), follow, wait, as_json)
+        made = client.submit(config, idempotency_key or None, priority, pool)
+        _follow_up(client, made, follow, wait, as_json)
+
+
+def queue(
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="Most runs to show.")] = 20, as_json: AsJson = False
+) -> None:
+    """What waits, in the order in which it will start, and why."""
+    with Client() as client:
+        found = client.queue(limit)
+    if as_json:
+        print_json(found)
+        return
+    out.print(queue_table(found))
+    out.print(f"{found['total']} waiting, {found['busy']} of {found['slots']} slots busy", highlight=False)
 
 
 def runs(

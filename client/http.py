@@ -59,10 +59,18 @@ class Client:
 
     # --- runs ------------------------------------------------------------------------------------------------------
 
-    def submit(self, config: Mapping[str, Any], idempotency_key: str | None = None) -> Json:
-        """Creates a run; the same ``idempotency_key`` again gives the same run."""
+    def submit(
+        self, config: Mapping[str, Any], idempotency_key: str | None = None, priority: str = "", pool: str = ""
+    ) -> Json:
+        """Creates a run; the same ``idempotency_key`` again gives the same run. ``priority`` is high, normal or low; only
+        a worker with the label ``pool`` takes it."""
         headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
-        return self._json("POST", "runs", json=dict(config), headers=headers)
+        params = {name: value for name, value in (("priority", priority), ("pool", pool)) if value}
+        return self._json("POST", "runs", json=dict(config), headers=headers, params=params)
+
+    def queue(self, limit: int = 100) -> Json:
+        """What waits, in the order in which it will start, and what everybody has used: {items, total, standings, …}."""
+        return self._json("GET", "queue", params={"limit": limit})
 
     def runs(self, **query: Any) -> Json:
         """One page: {items, next_cursor, total}. Filters: state, kind, store, tag, text, id; sort, cursor, limit."""

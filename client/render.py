@@ -58,6 +58,30 @@ def runs_table(runs: Iterable[Json]) -> Table:
     return table
 
 
+def queue_table(queue: Json) -> Table:
+    """One line per waiting run, in the order in which they will start."""
+    owners = {standing["user"]: standing["name"] for standing in queue["standings"]}
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name, justify in (("#", "right"), ("ID", "left"), ("Name", "left"), ("Owner", "left"), ("Band", "left")):
+        table.add_column(name, justify=justify, no_wrap=name != "Name")  # type: ignore[arg-type]
+    for name in ("Priority", "Waits", "Starts in"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("Why")
+    for run in queue["items"]:
+        table.add_row(
+            str(run["position"] or "–"),
+            run["run_id"],
+            escape(run["name"]),
+            escape(owners.get(run["owner"], run["owner"])),
+            run["band"],
+            f"{run['priority']:.3f}",
+            duration(run["waited_s"]),
+            duration(run["starts_in_s"]),
+            escape(run["reason"]),
+        )
+    return table
+
+
 def run_panel(run: Json) -> RenderableType:
     """Everything about one run."""
     facts = Table.grid(padding=(0, 2))

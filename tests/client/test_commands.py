@@ -98,7 +98,7 @@ def run(server: Server, tmp_path_factory: pytest.TempPathFactory) -> dict[str, A
     """A run submitted by the command."""
     file = tmp_path_factory.mktemp("runs") / "run.yaml"
     file.write_text(RUN)
-    settings = ("--set", "store.kind=laser", "--set", "seed=3", "--idempotency-key", "once")
+    settings = ("--set", "store.kind=laser", "--set", "seed=3", "--priority", "high", "--idempotency-key", "once")
     submitted: dict[str, Any] = server.json("submit", str(file), *settings)
     assert server.json("submit", str(file), *settings)["id"] == submitted["id"]
     return submitted
@@ -117,6 +117,9 @@ def test_lists_and_looks(server: Server, run: dict[str, Any]) -> None:
     table = server.laser("runs").stdout
     assert run["id"] in table
     assert "queued" in table
+    (waiting,) = server.json("queue")["items"]
+    assert (waiting["run_id"], waiting["band"], waiting["reason"]) == (run["id"], "high", "no worker is alive")
+    assert "no worker is alive" in server.laser("queue").stdout
     for reference in (run["id"], run["id"][:9], run["id"][2:9], str(run["number"]), f"#{run['number']}"):
         assert server.json("show", reference)["id"] == run["id"]
     shown = server.laser("show", run["id"])

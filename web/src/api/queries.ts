@@ -2,7 +2,7 @@
 import { infiniteQueryOptions, queryOptions, type QueryClient } from "@tanstack/react-query";
 import { query, request } from "~/api/client";
 import type {
-  ArtifactList, Comparison, DatasetList, DatasetPreview, EventPage, LogLine, LogPage, Memory, Metrics, Preset, Run, RunPage,
+  ArtifactList, Comparison, DatasetList, DatasetPreview, EventPage, LogLine, LogPage, Memory, Metrics, Preset, Queue, Run, RunPage,
   RunSummary, Traces, WorkerList,
 } from "~/api/model";
 import { isFinal } from "~/api/model";
@@ -122,6 +122,14 @@ export const previewQuery = (id: string, rows: number) =>
     queryFn: ({ signal }) =>
       request<DatasetPreview>(query(`/datasets/${id}/preview`, { rows }), { signal }),
     staleTime: Infinity,
+  });
+
+/** The whole queue, or one run's place in it. */
+export const queueQuery = (id = "") =>
+  queryOptions({
+    queryKey: ["queue", id],
+    queryFn: ({ signal }) => request<Queue>(query("/queue", { id: id || undefined }), { signal }),
+    refetchInterval: 5000,
   });
 
 export const workersQuery = () =>

@@ -13,7 +13,7 @@ export interface paths {
         };
         /**
          * List runs
-         * @description A page of the runs that fit, and how many there are in all.
+         * @description A page of the runs that fit, and how many there are in all. Members see their own runs.
          */
         get: operations["list_runs_api_v1_runs_get"];
         put?: never;
@@ -121,6 +121,26 @@ export interface paths {
          * @description Oldest first.
          */
         get: operations["read_logs_api_v1_runs__run_id__logs_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/queue": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What waits, in order, and why
+         * @description Everybody sees the whole order; names of runs that the speaker may not see are left out.
+         */
+        get: operations["read_queue_api_v1_queue_get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -321,7 +341,7 @@ export interface paths {
          * @description With `run`: every event of the run (`event` is its kind, `id` its sequence number, `data` an Event), and `run` with a
          *     RunSummary whenever that changed. Without: `run` with the RunSummary of every run that changed; a run may be told twice.
          *
-         *     A comment comes every 15 s. Ends when the run is deleted or the server stops.
+         *     A comment comes every 15 s. Ends when the run is deleted, the token or session ends, or the server stops.
          */
         get: operations["stream_api_v1_stream_get"];
         put?: never;
@@ -470,7 +490,7 @@ export interface paths {
         };
         /**
          * Workers that announced themselves
-         * @description Newest beat first.
+         * @description Newest beat first; of the runs in their hands, those that you may see.
          */
         get: operations["list_workers_api_v1_workers_get"];
         put?: never;
@@ -790,6 +810,22 @@ export interface components {
             config: Omit<components["schemas"]["RunConfig"], "kind">;
         };
         /**
+         * Queue
+         * @description What waits, in the order in which it will start, and what everybody has used of the pool.
+         */
+        Queue: {
+            /** Items */
+            items: components["schemas"]["WaitingRun"][];
+            /** Total */
+            total: number;
+            /** Standings */
+            standings: components["schemas"]["Standing"][];
+            /** Slots */
+            slots: number;
+            /** Busy */
+            busy: number;
+        };
+        /**
          * Ready
          * @description ``ready`` needs the database only: without a broker, runs still start within the reconciler's interval.
          */
@@ -857,6 +893,18 @@ export interface components {
             tags: string[];
             /** Owner */
             owner: string;
+            /** Owner Name */
+            owner_name: string;
+            /**
+             * Priority
+             * @enum {string}
+             */
+            priority: "high" | "normal" | "low";
+            /**
+             * Pool
+             * @description The label that its worker must have; empty for any.
+             */
+            pool: string;
             state: components["schemas"]["State"];
             /**
              * Reason
@@ -953,6 +1001,18 @@ export interface components {
             tags: string[];
             /** Owner */
             owner: string;
+            /** Owner Name */
+            owner_name: string;
+            /**
+             * Priority
+             * @enum {string}
+             */
+            priority: "high" | "normal" | "low";
+            /**
+             * Pool
+             * @description The label that its worker must have; empty for any.
+             */
+            pool: string;
             state: components["schemas"]["State"];
             /**
              * Reason
@@ -1078,6 +1138,30 @@ export interface components {
             max: number | null;
         };
         /**
+         * Standing
+         * @description A user's part of the pool. ``usage_s`` are slot-seconds as they are worth now.
+         */
+        Standing: {
+            /** User */
+            user: string;
+            /** Name */
+            name: string;
+            /** Shares */
+            shares: number;
+            /** Share */
+            share: number;
+            /** Usage S */
+            usage_s: number;
+            /** Fair Share */
+            fair_share: number;
+            /** Running */
+            running: number;
+            /** Waiting */
+            waiting: number;
+            /** Most Running */
+            most_running: number;
+        };
+        /**
          * State
          * @enum {string}
          */
@@ -1106,6 +1190,57 @@ export interface components {
             database_schema: string | null;
         };
         /**
+         * WaitingRun
+         * @description A run that waits. Of somebody else's that the speaker may not see, ``run_id`` and ``name`` are empty.
+         */
+        WaitingRun: {
+            /** Run Id */
+            run_id: string;
+            /** Name */
+            name: string;
+            /** Owner */
+            owner: string;
+            /**
+             * Position
+             * @description From 1; null where no live worker may take it.
+             */
+            position: number | null;
+            /**
+             * Starts In S
+             * @description A guess; null where how long others take isn't known.
+             */
+            starts_in_s: number | null;
+            /**
+             * Reason
+             * @description What it waits for.
+             */
+            reason: string;
+            /**
+             * Band
+             * @enum {string}
+             */
+            band: "high" | "normal" | "low";
+            /** Pool */
+            pool: string;
+            /**
+             * Priority
+             * @description fair_share + age: the highest of a band starts first.
+             */
+            priority: number;
+            /**
+             * Fair Share
+             * @description 2^-(U/ΣU / S): 1 for who used nothing of late, less the more was used.
+             */
+            fair_share: number;
+            /**
+             * Age
+             * @description How long it has waited, in units of LASER_PRIORITY_AGE_S.
+             */
+            age: number;
+            /** Waited S */
+            waited_s: number;
+        };
+        /**
          * Worker
          * @description ``runs`` are the ids in its hands; ``alive`` tells whether it was heard of lately.
          */
@@ -1122,6 +1257,8 @@ export interface components {
             device: string;
             /** Version */
             version: string;
+            /** Pools */
+            pools: string[];
             /** Started At */
             started_at: number;
             /** Seen At */
@@ -2056,7 +2193,12 @@ export interface operations {
     };
     create_api_v1_runs_post: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Runs of a higher band start before all of a lower one. */
+                priority?: "high" | "normal" | "low";
+                /** @description Only a worker with this label takes it; empty for any. */
+                pool?: string;
+            };
             header?: {
                 /** @description The same key again, with the same configuration, gives the run that the first call made (status 200). */
                 "idempotency-key"?: string | null;
@@ -2192,7 +2334,12 @@ export interface operations {
     };
     clone_api_v1_runs__run_id__clone_post: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Runs of a higher band start before all of a lower one. */
+                priority?: "high" | "normal" | "low";
+                /** @description Only a worker with this label takes it; empty for any. */
+                pool?: string;
+            };
             header?: {
                 /** @description The same key again, with the same configuration, gives the run that the first call made (status 200). */
                 "idempotency-key"?: string | null;
@@ -2302,6 +2449,39 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["LogPage"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    read_queue_api_v1_queue_get: {
+        parameters: {
+            query?: {
+                /** @description Only this run, with its place in the whole queue. */
+                id?: string;
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Queue"];
                 };
             };
             /** @description What went wrong */

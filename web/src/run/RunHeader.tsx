@@ -1,8 +1,8 @@
 import { useQuery } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
 import type { ReactNode } from "react";
-import { eagerBytes, exactAccuracy, isFinal, kindWord, savedBytes, savedFraction, stepTime, type Run } from "~/api/model";
-import { workersQuery } from "~/api/queries";
+import { eagerBytes, exactAccuracy, isFinal, kindWord, savedBytes, savedFraction, stepTime, type Run, type WaitingRun } from "~/api/model";
+import { queueQuery, workersQuery } from "~/api/queries";
 import type { Connection } from "~/api/stream";
 import { RunActions } from "~/run/RunActions";
 import { LiveDot } from "~/shell/ConnectionBanner";
@@ -15,6 +15,7 @@ import { Progress } from "~/ui/Progress";
 import { StateBadge } from "~/ui/StateBadge";
 import { Tags } from "~/ui/Tags";
 import { Variant } from "~/ui/variants";
+import { priorityWords, startWords } from "~/workers/QueuePanels";
 import classes from "./RunHeader.module.css";
 
 export function RunHeader({ run, connection }: { run: Run; connection: Connection }) {
@@ -86,19 +87,27 @@ function Fact({ label, hint, testId, children }: { label: string; hint?: string;
 function Why({ run }: { run: Run }) {
   const { data: workers } = useQuery({ ...workersQuery(), enabled: run.state === "queued" });
   const isUnmanned = run.state === "queued" && workers !== undefined && !workers.items.some((worker) => worker.alive);
+  const { data: queue } = useQuery({ ...queueQuery(run.id), enabled: run.state === "queued" && !isUnmanned });
+  const waiting = queue?.items[0];
   const text = isUnmanned
     ? "No worker is alive, so nobody will take this run. `laser up` starts one."
     : run.state === "queued"
-      ? [run.reason, "Waits for a free worker slot."].filter(Boolean).join(" · ")
+      ? [run.reason, waiting ? placeWords(waiting, queue.total) : "Waits for a free worker slot."].filter(Boolean).join(" · ")
       : run.reason;
   if (!text || run.state === "succeeded") return null;
   const tone = run.state === "failed" ? "bad" : isUnmanned ? "warn" : "plain";
   return (
     <div className={classes.why} data-tone={tone} data-testid="run-reason" role={tone === "bad" ? "alert" : undefined}>
       <Icon name={tone === "plain" ? "info" : "warning"} />
-      <span>{text}</span>
+      <span title={waiting && priorityWords(waiting)}>{text}</span>
     </div>
   );
+}
+
+function placeWords(waiting: WaitingRun, total: number): string {
+  if (waiting.position === null) return `Can’t start yet: ${waiting.reason}`;
+  const place = `${waiting.position} of ${total} in the queue (band ${waiting.band}, priority ${waiting.priority.toFixed(3)})`;
+  return `${place}: ${waiting.reason}; starts ${startWords(waiting)}`;
 }
 
 function memoryWords(run: Run): string {

@@ -8,7 +8,7 @@ const pages = [
   { to: "/", label: "Runs", icon: "runs" },
   { to: "/compare", label: "Compare", icon: "compare" },
   { to: "/datasets", label: "Datasets", icon: "data" },
-  { to: "/workers", label: "Workers", icon: "workers" },
+  { to: "/workers", label: "Pool", icon: "workers" },
 ] as const satisfies readonly { to: string; label: string; icon: IconName }[];
 
 export function Brand() {

@@ -8,13 +8,14 @@ import { Command } from "~/ui/Copy";
 import { Empty, Failure } from "~/ui/Empty";
 import { PageHead } from "~/ui/PageHead";
 import { Progress } from "~/ui/Progress";
+import { QueuePanels } from "./QueuePanels";
 import classes from "./WorkersPage.module.css";
 
 export function WorkersPage() {
   const workers = useQuery(workersQuery());
   return (
     <>
-      <PageHead title="Workers" sub="Processes that take queued runs and train them. Each slot trains one run at a time." />
+      <PageHead title="Pool" sub="Workers take queued runs and train them, one in each slot; the queue says whose turn it is." />
       {workers.isPending && <Skeleton height={120} radius="lg" />}
       {workers.isError && <Failure error={workers.error} retry={() => void workers.refetch()} />}
       {workers.data?.items.length === 0 && (
@@ -25,6 +26,7 @@ export function WorkersPage() {
       <ul className={classes.list}>
         {workers.data?.items.map((worker) => <WorkerCard key={worker.id} worker={worker} />)}
       </ul>
+      <QueuePanels />
     </>
   );
 }
