@@ -11,15 +11,32 @@ from types import FrameType
 from typing import Any
 
 import sqlalchemy as sa
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 
-from api import artifacts, datasets, log, metrics, problems, runs, schema, session, stream, system, ui
+from api import (
+    artifacts,
+    datasets,
+    guards,
+    log,
+    metrics,
+    problems,
+    queue,
+    runs,
+    schema,
+    session,
+    stream,
+    system,
+    tokens,
+    ui,
+    users,
+)
 from api.doorbell import Doorbell
 from api.gate import LOOPBACK, Gate
 from api.requests import Requests
 from api.stream import Streams
 from store import access, database
 from store.settings import Settings
+from store.users import others_exist
 
 PREFIX = "/api/v1"
 DESCRIPTION = "Trains, keeps and compares runs of tiny recursive models. Errors are RFC 9457 problem details."
@@ -28,18 +45,20 @@ DESCRIPTION = "Trains, keeps and compares runs of tiny recursive models. Errors 
 def create_app(settings: Settings | None = None) -> FastAPI:
     """The app, with its database migrated and the local user's token in ``settings.token_file``.
 
-    Raises ValueError for a host beyond loopback: there are no users yet who could be told apart.
+    Raises ValueError for a host beyond loopback while nobody but the local user exists.
     """
     settings = settings or Settings()
-    if settings.host.strip("[]").lower() not in LOOPBACK:
-        raise ValueError(
-            f"LASER_HOST: expected 127.0.0.1, localhost or ::1, got {settings.host!r}; without users the platform may be "
-            "reached from this machine only (use an SSH tunnel from elsewhere)"
-        )
     log.configure()
     engine = database.connect(settings.database_url)
     database.migrate(engine)
     access.ensure_token_file(engine, settings.token_file)
+    if settings.host.strip("[]").lower() not in LOOPBACK and not others_exist(engine):
+        engine.dispose()
+        raise ValueError(
+            f"LASER_HOST: expected 127.0.0.1, localhost or ::1 while there is no user but the local one, got "
+            f"{settings.host!r}; start on loopback, run `laser user add NAME --role admin`, then start again "
+            "(or use an SSH tunnel from elsewhere)"
+        )
     return build(settings, engine)
 
 
@@ -55,15 +74,16 @@ def build(settings: Settings, engine: sa.Engine) -> FastAPI:
     )
     app.state.settings, app.state.engine = settings, engine
     app.state.doorbell, app.state.streams = Doorbell(settings.broker_url), Streams()
-    api = APIRouter(prefix=PREFIX)
-    for room in (runs, metrics, artifacts, datasets, stream, schema, session, system):
+    api = APIRouter(prefix=PREFIX, dependencies=[Depends(guards.check)])
+    for room in (runs, queue, metrics, artifacts, datasets, stream, schema, session, tokens, users, system):
+        guards.require_guards(room.router.routes)
         api.include_router(room.router)
     app.include_router(api)
     app.include_router(session.login_router)
     app.include_router(ui.router)  # last: it takes every address that is left
     problems.install(app)
     schema.install(app)
-    app.add_middleware(Gate, engine=engine, host=settings.host)
+    app.add_middleware(Gate, engine=engine, hosts=settings.host_names | {settings.host.lower().strip("[]")})
     app.add_middleware(Requests)
     return app
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import math
 import unicodedata
-from collections.abc import AsyncGenerator
-from typing import Any, NoReturn
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import Any, NoReturn, TypeVar
 
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 
 from api.problems import RequestProblem
 from laser_core.schema import Problem
 
+M = TypeVar("M", bound=BaseModel)
 MAX_DEPTH = 32
 MAX_DIGITS = 18
 DRAINED_BYTES = 2**30
@@ -32,6 +35,25 @@ async def optional_json_body(request: Request) -> Any:
     if request.headers.get("content-length") in (None, "0") and "transfer-encoding" not in request.headers:
         return {}
     return await json_body(request)
+
+
+def parsed(kind: type[M], is_required: bool = True) -> Callable[[Request], Awaitable[M]]:
+    """A dependency: the body as ``kind``, read with the same limit and as strictly. Raises RequestValidationError."""
+
+    async def parse(request: Request) -> M:
+        data = await (json_body if is_required else optional_json_body)(request)
+        try:
+            return kind.model_validate(data)
+        except ValidationError as error:  # told as FastAPI tells it of a body that it reads itself
+            raise RequestValidationError([{**e, "loc": ("body", *e["loc"])} for e in error.errors()]) from error
+
+    return parse
+
+
+def documented(kind: type[BaseModel], is_required: bool = True) -> dict[str, Any]:
+    """What OpenAPI says of a body that ``parsed`` reads."""
+    content = {"application/json": {"schema": kind.model_json_schema()}}
+    return {"requestBody": {"required": is_required, "content": content}}
 
 
 async def limited(request: Request, limit: int, named: int = 0) -> AsyncGenerator[bytes, None]:

@@ -8,36 +8,56 @@ import anyio.to_thread
 import sqlalchemy as sa
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import pages, problems
-from store import access
+from store import access, audit
 from store.access import Principal
 
 COOKIE = "laser_session"
 OPEN = frozenset({("GET", "/api/v1/health"), ("GET", "/login"), ("POST", "/api/v1/session")})
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+SESSION = "/api/v1/session"  # logging out is open to everybody
+OWN = (SESSION, "/api/v1/login-codes", "/api/v1/tokens")  # what a viewer may change: the ways in
 
 
 class Gate:
-    """Checks the Host header, then who is speaking, then that a browser's change comes from our own pages."""
+    """Checks the Host header, then who is speaking, then that a browser's change comes from our own pages.
 
-    def __init__(self, app: ASGIApp, engine: sa.Engine, host: str) -> None:
-        self.app, self.engine = app, engine
-        self.hosts = LOOPBACK | {host.lower().strip("[]")}
+    A change that is refused to somebody known, here or further inside, goes into the audit log.
+    """
+
+    def __init__(self, app: ASGIApp, engine: sa.Engine, hosts: frozenset[str]) -> None:
+        self.app, self.engine, self.hosts = app, engine, LOOPBACK | hosts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008})
             return
-        refusal = await self._refusal(Request(scope)) if scope["type"] == "http" else None
-        await (refusal or self.app)(scope, receive, send)
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        request, status = Request(scope), 0
+
+        async def send_and_note(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        refusal = await self._refusal(request)
+        await (refusal or self.app)(scope, receive, send_and_note)
+        if status == 403 and request.method not in SAFE_METHODS:
+            address = f"{request.method} {request.url.path}"
+            await anyio.to_thread.run_sync(audit.refused, self.engine, request.state.principal.user_id, address)
 
     async def _refusal(self, request: Request) -> Response | None:
         if _host(request) not in self.hosts:  # a name that an attacker's DNS points at this machine
             return problems.respond(
-                request, 400, f"The Host header must name this server: {', '.join(sorted(self.hosts))}."
+                request,
+                400,
+                f"The Host header must name this server: {', '.join(sorted(self.hosts))}; LASER_ALLOWED_HOSTS adds names.",
             )
         if (request.method, request.url.path) in OPEN:
             return None
@@ -50,8 +70,14 @@ class Gate:
 
 
 def _change_refusal(request: Request, principal: Principal, by_cookie: bool) -> Response | None:
-    if principal.scope != "all" and request.url.path != "/api/v1/session":
+    path = request.url.path
+    if principal.scope != "all" and path != SESSION:
         return problems.respond(request, 403, "This token may only read; use one of scope 'all'.")
+    if principal.role == "viewer" and not any(path == own or path.startswith(f"{own}/") for own in OWN):
+        detail = (
+            f"{principal.name!r} is a viewer, who reads everything and changes nothing; an admin can change the role."
+        )
+        return problems.respond(request, 403, detail)
     if by_cookie and not _from_our_pages(request):
         return problems.respond(request, 403, "A change with a session cookie must come from this server's own pages.")
     return None

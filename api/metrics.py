@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
 
 from api import models
-from api.context import Engine
+from api.context import Engine, Speaker
 from api.problems import RESPONSES
 from store import compare, events, metrics, traces
 
@@ -65,9 +65,10 @@ def read_memory(run_id: str, engine: Engine) -> models.Memory:
 @router.get("/compare", summary="Groups of runs side by side, paired by seed")
 def compare_runs(
     engine: Engine,
+    speaker: Speaker,
     run: Annotated[list[str], Query(min_length=1, max_length=200, description="Ids of the runs.")],
 ) -> compare.Comparison:
-    return compare.compare(engine, list(dict.fromkeys(run)))
+    return compare.compare(engine, list(dict.fromkeys(run)), speaker.sees)
 
 
 def _csv(points: Iterator[tuple[str, int, float]]) -> Iterator[str]:

@@ -10,9 +10,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
+from store.access import Scope, Token
 from store.artifacts import Artifact
+from store.audit import Entry
 from store.datasets import Dataset
+from store.policy import Priority
+from store.queue import Standing
 from store.states import State
+from store.users import Role, User
 from store.workers import Worker
 
 Config = Annotated[dict[str, Any], WithJsonSchema({"allOf": [{"$ref": "#/components/schemas/RunConfig"}]})]
@@ -25,6 +30,12 @@ class Model(BaseModel):
     """Read from the store's frozen dataclasses by attribute name."""
 
     model_config = ConfigDict(from_attributes=True)
+
+
+class Body(BaseModel):
+    """What a client sends: of the types named, and nothing more."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
 
 
 # --- problems ----------------------------------------------------------------------------------------------------------
@@ -68,6 +79,9 @@ class RunSummary(Model):
     seed: int
     tags: list[str]
     owner: str
+    owner_name: str
+    priority: Priority
+    pool: str = Field(description="The label that its worker must have; empty for any.")
     state: State
     reason: str = Field(description="Why the run is in its state; empty where there is nothing to say.")
     epoch: int
@@ -218,8 +232,51 @@ class Preset(Model):
 class Me(Model):
     id: str
     name: str
-    role: str
+    role: Role
     scope: Literal["all", "read"] = Field(description="What the token or session in use may do.")
+
+
+class NewUser(Body):
+    name: str = Field(min_length=1, max_length=120)
+    role: Role = Field(default="member", description="Members see and change their own runs, viewers see all runs.")
+
+
+class UserChange(Body):
+    role: Role | None = Field(default=None, description="Null leaves it as it is.")
+    disabled: bool | None = Field(default=None, description="Whether the user is shut out; null leaves it as it is.")
+
+
+class UserList(Model):
+    items: list[User]
+
+
+class NewToken(Body):
+    name: str = Field(min_length=1, max_length=120, description="To tell it from others.")
+    scope: Scope = Field(default="read", description="A token of scope read changes nothing.")
+    ttl_days: int = Field(default=90, ge=1, le=366)
+    user: str | None = Field(default=None, max_length=120, description="Name or id; only admins may name another user.")
+
+
+class CreatedToken(Model):
+    """``secret`` is shown this once."""
+
+    token: Token
+    secret: str
+
+
+class TokenList(Model):
+    items: list[Token]
+
+
+class AuditPage(Model):
+    """Newest first; ``next_before`` is ``before`` of the next page, null on the last."""
+
+    items: list[Entry]
+    next_before: int | None
+
+
+class LoginFor(Body):
+    user: str | None = Field(default=None, max_length=120, description="Name or id; only admins may name another user.")
 
 
 class LoginCode(Model):
@@ -228,6 +285,33 @@ class LoginCode(Model):
     url: str
     code: str
     expires_at: float
+
+
+class WaitingRun(Model):
+    """A run that waits. Of somebody else's that the speaker may not see, ``run_id`` and ``name`` are empty."""
+
+    run_id: str
+    name: str
+    owner: str
+    position: int | None = Field(description="From 1; null where no live worker may take it.")
+    starts_in_s: float | None = Field(description="A guess; null where how long others take isn't known.")
+    reason: str = Field(description="What it waits for.")
+    band: Priority
+    pool: str
+    priority: float = Field(description="fair_share + age: the highest of a band starts first.")
+    fair_share: float = Field(description="2^-(U/ΣU / S): 1 for who used nothing of late, less the more was used.")
+    age: float = Field(description="How long it has waited, in units of LASER_PRIORITY_AGE_S.")
+    waited_s: float
+
+
+class Queue(Model):
+    """What waits, in the order in which it will start, and what everybody has used of the pool."""
+
+    items: list[WaitingRun]
+    total: int
+    standings: list[Standing]
+    slots: int
+    busy: int
 
 
 class Health(Model):

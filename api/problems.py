@@ -17,7 +17,7 @@ from api import models
 from laser_core.puzzle_file import PuzzleFileError
 from laser_core.schema import ConfigError
 from laser_core.schema import Problem as FieldProblem
-from store.errors import Conflict, NotFound, Refused, Superseded
+from store.errors import Conflict, Forbidden, NotFound, Refused, Superseded
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 CONTENT_TYPE = "application/problem+json"
@@ -64,6 +64,7 @@ def install(app: FastAPI) -> None:
         ConfigError: lambda r, e: respond(r, 422, _summary("The run's configuration can't be used", e), e.problems),
         Refused: lambda r, e: respond(r, 422, _summary("The request can't be carried out", e), e.problems),
         PuzzleFileError: _puzzle_file_error,
+        Forbidden: lambda r, e: respond(r, 403, _sentence(e)),
         NotFound: lambda r, e: respond(r, 404, _sentence(e)),
         Conflict: lambda r, e: respond(r, 409, _sentence(e)),
         Superseded: lambda r, e: respond(r, 409, _sentence(e)),

@@ -12,8 +12,9 @@ from api.body import json_body, optional_json_body
 from api.context import Bell, Config, Engine, Speaker
 from api.problems import RESPONSES
 from api.schema import BODY, PATCH
-from laser_core.config import RunConfig, StoreKind, parse_run
+from laser_core.config import StoreKind, parse_run
 from store import events, run_list, runs
+from store.policy import Priority
 from store.run_list import RunQuery
 from store.states import State
 
@@ -27,6 +28,10 @@ IdempotencyKey = Annotated[
         pattern="^[!-~ ]+$",
         description="The same key again, with the same configuration, gives the run that the first call made (status 200).",
     ),
+]
+Band = Annotated[Priority, Query(description="Runs of a higher band start before all of a lower one.")]
+Pool = Annotated[
+    str, Query(max_length=40, pattern="^[^ ]*$", description="Only a worker with this label takes it; empty for any.")
 ]
 After = Annotated[int, Query(ge=0, le=2**53, description="Only what has a higher sequence number.")]
 Limit = Annotated[int, Query(ge=1, le=1000)]
@@ -46,14 +51,19 @@ def create(
     speaker: Speaker,
     bell: Bell,
     idempotency_key: IdempotencyKey = None,
+    priority: Band = "normal",
+    pool: Pool = "",
 ) -> models.Run:
     """The body is the RunConfig itself; it is stored whole."""
-    return _queue(parse_run(body), response, engine, speaker, bell, idempotency_key)
+    config = parse_run(body)
+    made = runs.create_run(engine, config, speaker.user_id, idempotency_key, priority=priority, pool=pool)
+    return _queued(made, response, bell)
 
 
 @router.get("", summary="List runs")
 def list_runs(
     engine: Engine,
+    speaker: Speaker,
     state: Annotated[list[State], Query(description="Any of these.")] = [],  # noqa: B006 (FastAPI copies it)
     kind: Literal["train", "eval", "analysis"] | None = None,
     store: StoreKind | None = None,
@@ -66,9 +76,9 @@ def list_runs(
     cursor: Annotated[str | None, Query(max_length=2000)] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> models.RunPage:
-    """A page of the runs that fit, and how many there are in all."""
+    """A page of the runs that fit, and how many there are in all. Members see their own runs."""
     query = RunQuery(tuple(state), kind, store, tuple(tag), text, tuple(id), sort, cursor, limit)
-    return models.RunPage.model_validate(run_list.list_runs(engine, query))
+    return models.RunPage.model_validate(run_list.list_runs(engine, query, speaker.sees))
 
 
 @router.get("/{run_id}", summary="One run")
@@ -77,9 +87,9 @@ def read(run_id: str, engine: Engine) -> models.Run:
 
 
 @router.post("/{run_id}/cancel", status_code=202, summary="Cancel a run")
-def cancel(run_id: str, engine: Engine) -> models.Run:
+def cancel(run_id: str, engine: Engine, speaker: Speaker) -> models.Run:
     """A waiting run is cancelled at once, a running one at its worker's next heartbeat. Asking again changes nothing."""
-    return models.Run.model_validate(runs.request_cancel(engine, run_id))
+    return models.Run.model_validate(runs.request_cancel(engine, run_id, by=speaker.user_id))
 
 
 @router.post(
@@ -97,16 +107,19 @@ def clone(
     speaker: Speaker,
     bell: Bell,
     idempotency_key: IdempotencyKey = None,
+    priority: Band = "normal",
+    pool: Pool = "",
 ) -> models.Run:
     """The body is a JSON merge patch of the configuration; without one the copy is exact."""
-    config = merge_patch(runs.get_run(engine, run_id).config, patch)
-    return _queue(parse_run(config), response, engine, speaker, bell, idempotency_key)
+    config = parse_run(merge_patch(runs.get_run(engine, run_id).config, patch))
+    made = runs.create_run(engine, config, speaker.user_id, idempotency_key, priority=priority, pool=pool)
+    return _queued(made, response, bell)
 
 
 @router.delete("/{run_id}", status_code=204, summary="Delete a run that has ended")
-def delete(run_id: str, engine: Engine, settings: Config) -> None:
+def delete(run_id: str, engine: Engine, settings: Config, speaker: Speaker) -> None:
     """Its rows go in one transaction, its files after it."""
-    for folder in runs.delete_run(engine, run_id):
+    for folder in runs.delete_run(engine, run_id, by=speaker.user_id):
         shutil.rmtree(settings.artifacts_dir / folder, ignore_errors=True)
 
 
@@ -146,10 +159,8 @@ def merge_patch(target: Any, patch: Any) -> Any:
     return merged
 
 
-def _queue(
-    config: RunConfig, response: Response, engine: Engine, speaker: Speaker, bell: Bell, key: str | None
-) -> models.Run:
-    run, created = runs.create_run(engine, config, speaker.user_id, key)
+def _queued(made: tuple[runs.Run, bool], response: Response, bell: Bell) -> models.Run:
+    run, created = made
     if created:
         bell.ring()
     else:

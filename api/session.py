@@ -9,9 +9,10 @@ from fastapi.responses import RedirectResponse
 from starlette.requests import Request
 
 from api import models, pages
-from api.body import json_body
+from api.body import documented, json_body, parsed
 from api.context import Engine, Speaker
 from api.gate import COOKIE
+from api.guards import whose
 from api.problems import RESPONSES, RequestProblem
 from laser_core.schema import Problem
 from store import access
@@ -32,9 +33,21 @@ _BODY: dict[str, Any] = {
 }
 
 
-@router.post("/login-codes", status_code=201, summary="A link that logs one browser in, once")
-def create_login_code(request: Request, engine: Engine, speaker: Speaker) -> models.LoginCode:
-    code, expires_at = access.create_login_code(engine, speaker.user_id)
+@router.post(
+    "/login-codes",
+    status_code=201,
+    summary="A link that logs one browser in, once",
+    openapi_extra=documented(models.LoginFor, is_required=False),
+)
+def create_login_code(
+    body: Annotated[models.LoginFor, Depends(parsed(models.LoginFor, is_required=False))],
+    request: Request,
+    engine: Engine,
+    speaker: Speaker,
+) -> models.LoginCode:
+    """For yourself it is good for ten minutes; one that an admin sends to another user for a day."""
+    user_id = whose(engine, speaker, body.user)
+    code, expires_at = access.create_login_code(engine, user_id, by=speaker.user_id)
     url = request.url.replace(path="/login", query=f"code={code}")
     return models.LoginCode(url=str(url), code=code, expires_at=expires_at)
 
@@ -48,7 +61,9 @@ def open_session(
         raise RequestProblem(422, "Send the login code.", Problem("code", "expected a string"))
     secret = access.redeem_login_code(engine, code)
     if secret is None:
-        raise RequestProblem(401, "The login code is unknown, used already or too old; `laser open` makes a new one.")
+        raise RequestProblem(
+            401, "The login code is unknown, used already or too old; `laser open` or an admin makes a new one."
+        )
     _set_cookie(request, response, secret)
 
 
@@ -56,7 +71,7 @@ def open_session(
 def close_session(response: Response, engine: Engine, speaker: Speaker) -> None:
     """A token is left alone: only a session ends."""
     if speaker.kind == "session":
-        access.revoke(engine, speaker.secret_id)
+        access.revoke(engine, speaker.secret_id, by=speaker.user_id)
     response.delete_cookie(COOKIE, path="/", httponly=True, samesite="strict")
 
 

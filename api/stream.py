@@ -21,11 +21,13 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 from starlette.requests import Request
 
 from api import models
-from api.context import Engine
+from api.context import Engine, Speaker
 from api.problems import RESPONSES, RequestProblem
 from laser_core.schema import Problem
-from store import events, runs
+from store import access, events, runs
+from store.access import Principal
 from store.errors import NotFound
+from store.users import Owners
 
 router = APIRouter(tags=["stream"], responses=RESPONSES)
 
@@ -55,6 +57,7 @@ class Streams:
 def _source(
     request: Request,
     engine: Engine,
+    speaker: Speaker,
     run: Annotated[str | None, Query(max_length=40, description="Id of the run to follow; all runs without.")] = None,
     after: Annotated[
         str, Query(max_length=40, description="Id of the last event seen, for who can't send the header.")
@@ -68,9 +71,9 @@ def _source(
             since = float(place) if place else time.time() - OVERLAP_S
             if not 0 <= since < 1e11:
                 raise ValueError
-            return _all_runs(streams, engine, since)
-        runs.get_run(engine, run)
-        return _one_run(streams, engine, run, int(place or 0))
+            return _all_runs(streams, engine, speaker, since)
+        runs.require_run(engine, run, speaker.sees)
+        return _one_run(streams, engine, speaker, run, int(place or 0))
     except ValueError:
         raise RequestProblem(
             422,
@@ -84,20 +87,22 @@ async def stream(source: Annotated[AsyncIterator[Any], Depends(_source)]) -> Asy
     """With `run`: every event of the run (`event` is its kind, `id` its sequence number, `data` an Event), and `run` with a
     RunSummary whenever that changed. Without: `run` with the RunSummary of every run that changed; a run may be told twice.
 
-    A comment comes every 15 s. Ends when the run is deleted or the server stops.
+    A comment comes every 15 s. Ends when the run is deleted, the token or session ends, or the server stops.
     """
     async for event in source:
         yield event
 
 
-async def _one_run(streams: Streams, engine: sa.Engine, run_id: str, after: int) -> AsyncIterator[ServerSentEvent]:
+async def _one_run(
+    streams: Streams, engine: sa.Engine, speaker: Principal, run_id: str, after: int
+) -> AsyncIterator[ServerSentEvent]:
     shown = ""
     while True:
         try:
-            run = await streams.ask(runs.get_run, engine, run_id)
+            run = await streams.ask(_look, engine, speaker, run_id)
             found = await streams.ask(events.after, engine, run_id, after, BATCH) if run.last_seq > after else []
         except NotFound:
-            return  # deleted meanwhile; who reconnects is told 404
+            return  # deleted or out of sight meanwhile; who reconnects is told 404 or 401
         for event in found:
             after = event.seq
             data = models.Event.model_validate(event).model_dump_json()
@@ -109,10 +114,15 @@ async def _one_run(streams: Streams, engine: sa.Engine, run_id: str, after: int)
             return
 
 
-async def _all_runs(streams: Streams, engine: sa.Engine, since: float) -> AsyncIterator[ServerSentEvent]:
+async def _all_runs(
+    streams: Streams, engine: sa.Engine, speaker: Principal, since: float
+) -> AsyncIterator[ServerSentEvent]:
     seen: dict[str, float] = {}
     while True:
-        found = await streams.ask(runs.runs_changed, engine, since, BATCH)
+        try:
+            found = await streams.ask(_look_around, engine, speaker, since)
+        except NotFound:
+            return
         for run in found:
             if seen.get(run.id) != run.updated_at:
                 yield ServerSentEvent(event="run", id=repr(run.updated_at), raw_data=_summary(run))
@@ -124,6 +134,24 @@ async def _all_runs(streams: Streams, engine: sa.Engine, since: float) -> AsyncI
             since = max(since, min(found[-1].updated_at, time.time() - OVERLAP_S))
         if not await streams.pause():
             return
+
+
+def _look(engine: sa.Engine, speaker: Principal, run_id: str) -> runs.Run:
+    """Raises NotFound also where the speaker may no longer see it."""
+    runs.require_run(engine, run_id, _owners(engine, speaker))
+    return runs.get_run(engine, run_id)
+
+
+def _look_around(engine: sa.Engine, speaker: Principal, since: float) -> list[runs.Run]:
+    return runs.runs_changed(engine, since, _owners(engine, speaker), BATCH)
+
+
+def _owners(engine: sa.Engine, speaker: Principal) -> Owners:
+    """Whose runs the speaker sees by now: a stream outlives no revoked token, disabled user or lost role."""
+    present = access.again(engine, speaker)
+    if present is None:
+        raise NotFound("the token or session of this stream has ended")
+    return present.sees
 
 
 def _summary(run: runs.Run) -> str:

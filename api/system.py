@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from importlib.metadata import version as installed_version
 
 import sqlalchemy as sa
@@ -11,7 +12,7 @@ from api import models
 from api.context import Bell, Config, Engine, Speaker
 from api.problems import RESPONSES
 from laser_core.config import SCHEMA_VERSION
-from store import database, workers
+from store import database, runs, workers
 
 router = APIRouter(tags=["system"], responses=RESPONSES)
 
@@ -41,9 +42,12 @@ def version(engine: Engine) -> models.Version:
 
 
 @router.get("/workers", summary="Workers that announced themselves")
-def list_workers(engine: Engine, settings: Config) -> models.WorkerList:
-    """Newest beat first."""
-    return models.WorkerList(items=workers.list_workers(engine, settings.lease_s))
+def list_workers(engine: Engine, settings: Config, speaker: Speaker) -> models.WorkerList:
+    """Newest beat first; of the runs in their hands, those that you may see."""
+    found = workers.list_workers(engine, settings.lease_s)
+    seen = runs.visible(engine, [run_id for worker in found for run_id in worker.runs], speaker.sees)
+    shown = [dataclasses.replace(w, runs=tuple(run_id for run_id in w.runs if run_id in seen)) for w in found]
+    return models.WorkerList(items=shown)
 
 
 @router.get("/me", summary="Who is asking")

@@ -10,9 +10,10 @@ import sqlalchemy as sa
 
 from store.database import read
 from store.errors import NotFound
-from store.runs import number_of
+from store.runs import number_of, owned
 from store.settings import Settings
 from store.tables import artifacts, runs
+from store.users import Owners
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,12 @@ class Artifact:
 
 
 _columns = sa.select(artifacts, runs.c.id.label("run_id")).join(runs, runs.c.number == artifacts.c.run)
+
+
+def require_artifact(engine: sa.Engine, artifact_id: str, owners: Owners) -> None:
+    """Raises NotFound unless there is such an artifact of a run of one of ``owners``."""
+    with read(engine) as connection:
+        _row(connection, artifact_id, owners)
 
 
 def run_directory(settings: Settings, run_id: str) -> Path:
@@ -54,16 +61,21 @@ def list_artifacts(engine: sa.Engine, settings: Settings, run_id: str) -> list[A
 
 def get(engine: sa.Engine, settings: Settings, artifact_id: str) -> tuple[Artifact, Path]:
     """The artifact and its file. Raises NotFound when either is missing or the file lies outside ``artifacts_dir``."""
-    if "\0" in artifact_id:
-        raise NotFound("no such artifact")
     with read(engine) as connection:
-        row = connection.execute(_columns.where(artifacts.c.id == artifact_id)).one_or_none()
-    if row is None:
-        raise NotFound(f"no artifact {artifact_id!r}")
+        row = _row(connection, artifact_id)
     file = _file(settings, row).resolve()
     if not file.is_relative_to(settings.artifacts_dir.resolve()) or not file.is_file():
         raise NotFound(f"the file of artifact {artifact_id} is gone from disk; newer checkpoints replace older ones")
     return _artifact(row, file), file
+
+
+def _row(connection: sa.Connection, artifact_id: str, owners: Owners = None) -> sa.Row[Any]:
+    if "\0" in artifact_id:  # PostgreSQL refuses it in any text
+        raise NotFound("no such artifact")
+    row = connection.execute(_columns.where(artifacts.c.id == artifact_id, owned(owners))).one_or_none()
+    if row is None:
+        raise NotFound(f"no artifact {artifact_id!r}")
+    return row
 
 
 def _file(settings: Settings, row: sa.Row[Any]) -> Path:

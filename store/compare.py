@@ -13,9 +13,10 @@ import sqlalchemy as sa
 
 from store.database import read
 from store.errors import NotFound
-from store.runs import Run, load
+from store.runs import Run, load, owned
 from store.states import State
 from store.tables import runs
+from store.users import Owners
 
 # With fewer pairs even differences that all have one sign come by chance in more than 1 of 20 (2 · ½⁵ = 0.0625).
 ENOUGH_PAIRS = 6
@@ -103,14 +104,14 @@ class Comparison:
     summary: str
 
 
-def compare(engine: sa.Engine, run_ids: Sequence[str]) -> Comparison:
+def compare(engine: sa.Engine, run_ids: Sequence[str], owners: Owners) -> Comparison:
     """Groups the runs by store variant and pairs each variant with the baseline (the plainest store) by seed.
 
-    Raises NotFound naming the runs that aren't there.
+    Raises NotFound naming the runs that aren't there, or are of others than ``owners``.
     """
     ids = list(dict.fromkeys(run_id.replace("\0", "") for run_id in run_ids))
     with read(engine) as connection:
-        rows = connection.execute(sa.select(runs.c.id, runs.c.number).where(runs.c.id.in_(ids))).all()
+        rows = connection.execute(sa.select(runs.c.id, runs.c.number).where(runs.c.id.in_(ids), owned(owners))).all()
         numbers = {row.id: row.number for row in rows}
         if missing := [run_id for run_id in ids if run_id not in numbers]:
             raise NotFound(f"no run {', '.join(map(repr, missing))}")

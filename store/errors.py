@@ -3,6 +3,7 @@
 StoreError
 ├── NotFound      no such run, dataset, artifact …
 ├── Conflict      the thing's present state doesn't allow it
+├── Forbidden     whoever asks may not do this
 ├── Superseded    the writer's epoch is no longer the run's: stop quietly
 └── Refused       the request can't be carried out; ``problems`` names every field
 """
@@ -22,6 +23,10 @@ class NotFound(StoreError):
 
 class Conflict(StoreError):
     """The thing's present state doesn't allow it."""
+
+
+class Forbidden(StoreError):
+    """Whoever asks may not do this; the text says why, and who may."""
 
 
 class Superseded(StoreError):

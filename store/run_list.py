@@ -18,9 +18,10 @@ import sqlalchemy as sa
 from laser_core.schema import Problem
 from store.database import read
 from store.errors import Refused
-from store.runs import Run, load
+from store.runs import Run, load, owned
 from store.states import State
 from store.tables import run_tags, runs, series
+from store.users import Owners
 
 SORTS = ("created", "updated", "name", "state")
 MAX_LIMIT = 500
@@ -50,11 +51,11 @@ class Page:
     total: int
 
 
-def list_runs(engine: sa.Engine, query: RunQuery) -> Page:
-    """Raises Refused for an unknown state, sort or limit, or a cursor of another order."""
+def list_runs(engine: sa.Engine, query: RunQuery, owners: Owners) -> Page:
+    """A page of the runs of ``owners``. Raises Refused for an unknown state, sort or limit, or a cursor of another order."""
     if not 1 <= query.limit <= MAX_LIMIT:
         raise Refused(Problem("limit", f"expected 1 to {MAX_LIMIT}, got {query.limit}"))
-    wanted = _filters(query)
+    wanted = [*_filters(query), *([] if owners is None else [owned(owners)])]
     order = _order(query.sort)
     start = _start(query)
     with read(engine) as connection:

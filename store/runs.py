@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import secrets
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
@@ -13,12 +14,15 @@ import sqlalchemy as sa
 
 from laser_core.config import SCHEMA_VERSION, MazeTask, RunConfig, SudokuTask, TrainConfig, config_hash, input_names
 from laser_core.schema import Problem, to_json
+from store import audit
 from store.database import read, write
 from store.dialect import insert
 from store.errors import Conflict, NotFound, Refused
+from store.policy import BANDS, NAMES, Priority
 from store.states import FINAL, State, move
-from store.tables import datasets, events, run_datasets, run_tags, runs, series
+from store.tables import datasets, events, run_datasets, run_tags, runs, series, users
 from store.text import clean
+from store.users import Owners, find, seen_by
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,9 @@ class Run:
     kind: str
     tags: tuple[str, ...]
     owner: str
+    owner_name: str
+    priority: Priority
+    pool: str  # the label that its worker must have; empty for any
     state: State
     reason: str
     config: dict[str, Any]
@@ -61,20 +68,23 @@ def create_run(
     owner_id: str,
     idempotency_key: str | None = None,
     *,
+    priority: Priority = "normal",
+    pool: str = "",
     now: float | None = None,
 ) -> tuple[Run, bool]:
     """Queues a run, in one transaction: (the run, whether it was created).
 
     The same owner's same key and configuration give the run of the first call, created False. Raises Conflict for the
-    same key with another configuration, Refused when a dataset or the checkpoint's run isn't there.
+    same key with another configuration, Refused when a dataset or the checkpoint's run isn't there or not the owner's to see.
     """
     now = time.time() if now is None else now
     with write(engine) as connection:
         if earlier := _earlier(connection, config, owner_id, idempotency_key):
             return earlier, False
-        source = _source(connection, config)
+        source = _source(connection, config, owner_id)
         inputs = _inputs(connection, config, source)
         values = _row_values(config, source, now) | {"owner_id": owner_id, "idempotency_key": idempotency_key}
+        values |= {"band": BANDS[priority], "pool": clean(pool, 40)}
         statement = insert(connection, runs).values(values)
         once = statement.on_conflict_do_nothing(index_elements=["owner_id", "idempotency_key"])
         row = connection.execute(once.returning(runs.c.number)).one_or_none()
@@ -97,12 +107,27 @@ def get_run(engine: sa.Engine, run_id: str) -> Run:
         return load(connection, [number_of(connection, run_id)])[0]
 
 
+def require_run(engine: sa.Engine, run_id: str, owners: Owners) -> None:
+    """Raises NotFound unless there is such a run of one of ``owners``: a foreign run is told like one that never was."""
+    with read(engine) as connection:
+        number_of(connection, run_id, owners)
+
+
+def visible(engine: sa.Engine, run_ids: Collection[str], owners: Owners) -> Collection[str]:
+    """Those of ``run_ids`` that belong to ``owners``."""
+    if owners is None:
+        return run_ids
+    with read(engine) as connection:
+        query = sa.select(runs.c.id).where(runs.c.id.in_(run_ids), owned(owners))
+        return set(connection.execute(query).scalars())
+
+
 def request_cancel(
-    engine: sa.Engine, run_id: str, reason: str = "cancelled by its owner", *, now: float | None = None
+    engine: sa.Engine, run_id: str, reason: str = "", *, by: str | None = None, now: float | None = None
 ) -> Run:
     """Cancels at once what no worker holds; otherwise asks the worker with its next beat. Asking again changes nothing.
 
-    Raises NotFound, and Conflict for a run that has succeeded or failed.
+    ``by`` is the id of the user who asks. Raises NotFound, and Conflict for a run that has succeeded or failed.
     """
     now = time.time() if now is None else now
     with write(engine) as connection:
@@ -113,13 +138,19 @@ def request_cancel(
         if state not in (State.cancelling, State.cancelled):
             held = state not in (State.queued, State.paused)
             target = State.cancelling if held else State.cancelled
+            reason = reason or _who_cancelled(connection, row.owner_id, by)
             move(connection, row.number, row.epoch, state, target, reason, now)
+            if by is not None:
+                audit.record(connection, by, "run.cancel", run_id, now, f"was {state}, of {row.owner_id}")
         return load(connection, [row.number])[0]
 
 
-def delete_run(engine: sa.Engine, run_id: str) -> list[PurePosixPath]:
+def delete_run(
+    engine: sa.Engine, run_id: str, *, by: str | None = None, now: float | None = None
+) -> list[PurePosixPath]:
     """Deletes a run that has ended, with all its rows: the folders under ``artifacts_dir`` for the caller to delete.
 
+    ``by`` is the id of the user who asks.
     Raises NotFound, and Conflict for a run that hasn't ended or whose checkpoint a waiting or running eval or analysis needs.
     """
     with write(engine) as connection:
@@ -132,17 +163,20 @@ def delete_run(engine: sa.Engine, run_id: str) -> list[PurePosixPath]:
         if needed:
             raise Conflict(f"run {needed} looks at the checkpoint of {run_id}; let it end or cancel it first")
         connection.execute(sa.delete(runs).where(runs.c.number == row.number))
+        if by is not None:
+            now = time.time() if now is None else now
+            audit.record(connection, by, "run.delete", run_id, now, f"{row.name}, of {row.owner_id}")
         return [PurePosixPath(run_id)]
 
 
-def runs_changed(engine: sa.Engine, since: float, limit: int = 200) -> list[Run]:
-    """Runs whose row changed after ``since`` (seconds since 1970), oldest change first; the next ``since`` is the last
-    one's ``updated_at``.
+def runs_changed(engine: sa.Engine, since: float, owners: Owners, limit: int = 200) -> list[Run]:
+    """Runs of ``owners`` whose row changed after ``since`` (seconds since 1970), oldest change first; the next ``since`` is
+    the last one's ``updated_at``.
 
     A change is stamped a moment before others can see it, so ask again from a second or two earlier and drop those whose
     (id, updated_at) was seen.
     """
-    query = sa.select(runs.c.number).where(runs.c.updated_at > since)
+    query = sa.select(runs.c.number).where(runs.c.updated_at > since, owned(owners))
     with read(engine) as connection:
         numbers = connection.execute(query.order_by(runs.c.updated_at, runs.c.number).limit(limit)).scalars().all()
         return load(connection, numbers)
@@ -151,11 +185,17 @@ def runs_changed(engine: sa.Engine, since: float, limit: int = 200) -> list[Run]
 # --- for the other modules ---------------------------------------------------------------------------------------------
 
 
-def number_of(connection: sa.Connection, run_id: str) -> int:
+def owned(owners: Owners) -> sa.ColumnElement[bool]:
+    """The condition on ``runs`` that every list of them is limited by."""
+    return sa.true() if owners is None else runs.c.owner_id.in_(sorted(owners))
+
+
+def number_of(connection: sa.Connection, run_id: str, owners: Owners = None) -> int:
     """Raises NotFound."""
     if "\0" in run_id:  # PostgreSQL refuses it in any text
         raise NotFound("no such run")
-    number: int | None = connection.execute(sa.select(runs.c.number).where(runs.c.id == run_id)).scalar()
+    found = sa.select(runs.c.number).where(runs.c.id == run_id, owned(owners))
+    number: int | None = connection.execute(found).scalar()
     if number is None:
         raise NotFound(f"no run {run_id!r}")
     return number
@@ -180,15 +220,24 @@ def load(connection: sa.Connection, numbers: Any) -> list[Run]:
     columns = sa.select(series.c.run, series.c.key, series.c.value).where(series.c.run.in_(numbers))
     for number, key, value in connection.execute(columns.order_by(series.c.run, series.c.key)):
         latest.setdefault(number, {})[key] = float("nan") if value is None else value
-    rows = {row.number: row for row in connection.execute(sa.select(runs).where(runs.c.number.in_(numbers)))}
+    whole = sa.select(runs, users.c.name.label("owner_name")).join(users, users.c.id == runs.c.owner_id)
+    rows = {row.number: row for row in connection.execute(whole.where(runs.c.number.in_(numbers)))}
     return [_run(rows[n], sorted(tags.get(n, ())), latest.get(n, {})) for n in numbers if n in rows]
 
 
 def _run(row: sa.Row[Any], tags: list[str], latest: dict[str, float]) -> Run:
     same = {name: getattr(row, name) for name in Run.__dataclass_fields__ if name in runs.c}
-    return Run(
-        **same | {"state": State(row.state)}, owner=row.owner_id, attempt=row.epoch, tags=tuple(tags), latest=latest
-    )
+    same |= {
+        "state": State(row.state),
+        "owner": row.owner_id,
+        "owner_name": row.owner_name,
+        "priority": NAMES[row.band],
+    }
+    return Run(**same, attempt=row.epoch, tags=tuple(tags), latest=latest)
+
+
+def _who_cancelled(connection: sa.Connection, owner_id: str, by: str | None) -> str:
+    return "cancelled by its owner" if by is None or by == owner_id else f"cancelled by {find(connection, by).name}"
 
 
 # --- creating ----------------------------------------------------------------------------------------------------------
@@ -226,11 +275,12 @@ def _made_name(config: RunConfig, source: sa.Row[Any] | None) -> str:
     )
 
 
-def _source(connection: sa.Connection, config: RunConfig) -> sa.Row[Any] | None:
-    """The training run whose checkpoint an eval or analysis reads."""
+def _source(connection: sa.Connection, config: RunConfig, owner_id: str) -> sa.Row[Any] | None:
+    """The training run whose checkpoint an eval or analysis reads; one that its owner may see."""
     if isinstance(config, TrainConfig):
         return None
-    query = sa.select(runs).where(runs.c.id == clean(config.checkpoint, 40))
+    role = find(connection, owner_id).role
+    query = sa.select(runs).where(runs.c.id == clean(config.checkpoint, 40), owned(seen_by(owner_id, role)))
     row = connection.execute(query.with_for_update(read=True, key_share=True)).one_or_none()  # can't be deleted now
     if row is None:
         raise Refused(Problem("checkpoint", f"no run {config.checkpoint!r}; give the id of a training run"))

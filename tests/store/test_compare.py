@@ -32,7 +32,7 @@ def test_pairs_by_seed(engine, finished):
     fused = [finished(STORES["laser-fused"], seed, 0.9 + seed / 100, 89, 1.12) for seed in range(3)]
     alone = finished(STORES["laser-fused"], 7)
     failed = finished(STORES["none"], 7, state=State.failed)
-    comparison = compare(engine, [*fused, *plain, alone, failed])
+    comparison = compare(engine, [*fused, *plain, alone, failed], None)
     assert [group.variant for group in comparison.groups] == ["none", "laser-fused"]
     none, _ = comparison.groups
     assert (none.exact_accuracy.count, len(none.members), none.saved_fraction) == (3, 4, 1.0)
@@ -50,30 +50,30 @@ def test_pairs_by_seed(engine, finished):
 
 def test_other_settings_make_no_pair(engine, finished):
     runs = [finished(STORES["none"], 0, model={"width": 32}), finished(STORES["laser-fused"], 0, model={"width": 64})]
-    comparison = compare(engine, runs)
+    comparison = compare(engine, runs, None)
     assert comparison.pairings[0].pairs == []
     assert "nothing paired can be said" in comparison.summary
 
 
 def test_variants_of_one_store_are_told_apart_by_what_differs(engine, finished):
     runs = [finished({"kind": "laser", "rank": rank}, 0) for rank in (4, 8)]
-    assert [group.variant for group in compare(engine, runs).groups] == ["laser rank=4", "laser rank=8"]
+    assert [group.variant for group in compare(engine, runs, None).groups] == ["laser rank=4", "laser rank=8"]
 
 
 @pytest.mark.parametrize(("steps", "words"), [([0.1] * 6, "unlikely to be chance"), ([0.1, -0.1] * 3, "is not shown")])
 def test_enough_pairs_are_tested(engine, finished, steps, words):
     runs = [finished(STORES["none"], seed) for seed in range(6)]
     runs += [finished(STORES["laser-fused"], seed, 0.5 + step) for seed, step in enumerate(steps)]
-    comparison = compare(engine, runs)
+    comparison = compare(engine, runs, None)
     assert comparison.pairings[0].p_value in (2 / 64, 1.0)
     assert words in comparison.summary
 
 
 def test_unfinished_and_unknown_runs(engine, submit):
     run = submit()
-    comparison = compare(engine, [run.id, run.id])
+    comparison = compare(engine, [run.id, run.id], None)
     assert comparison.groups[0].exact_accuracy.mean is None
     assert f"{run.id} (queued)" in comparison.summary
     with pytest.raises(NotFound, match="r_nothing"):
-        compare(engine, [run.id, "r_nothing"])
-    assert compare(engine, []).summary == "Nothing to compare."
+        compare(engine, [run.id, "r_nothing"], None)
+    assert compare(engine, [], None).summary == "Nothing to compare."

@@ -175,7 +175,7 @@ class Life(RuleBasedStateMachine):
 
     @invariant()
     def the_database_agrees(self):
-        for run in list_runs(self.engine, RunQuery(limit=500)).items:
+        for run in list_runs(self.engine, RunQuery(limit=500), None).items:
             expected = self.runs[run.id]
             assert run.epoch == expected.epoch
             assert (run.state if run.state in FINAL else None) == expected.ending

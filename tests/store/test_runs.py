@@ -107,11 +107,11 @@ def test_deleting_removes_every_row(engine, start, submit):
 
 def test_changed_runs_are_found_by_time(engine, start, submit):
     first, second = start(), submit()
-    last = runs_changed(engine, 0)[-1].updated_at
-    assert {run.id for run in runs_changed(engine, 0)} == {first, second.id}
-    assert runs_changed(engine, last) == []
+    last = runs_changed(engine, 0, None)[-1].updated_at
+    assert {run.id for run in runs_changed(engine, 0, None)} == {first, second.id}
+    assert runs_changed(engine, last, None) == []
     ingest(engine, first, 1, 0, 5, [Log("x")], now=last + 1)
-    assert [run.id for run in runs_changed(engine, last)] == [first]
+    assert [run.id for run in runs_changed(engine, last, None)] == [first]
 
 
 # --- lists -------------------------------------------------------------------------------------------------------------
@@ -136,7 +136,7 @@ def walk(engine, **query):
     """Ids over all pages of 2, checking that total stays the same."""
     ids, totals, cursor = [], set(), None
     while True:
-        page = list_runs(engine, RunQuery(**query, cursor=cursor, limit=2))
+        page = list_runs(engine, RunQuery(**query, cursor=cursor, limit=2), None)
         ids += [run.id for run in page.items]
         totals.add(page.total)
         cursor = page.next_cursor
@@ -202,7 +202,7 @@ def test_runs_are_listed_by_id_and_by_their_own_id_as_text(engine, many):
 )
 def test_nonsense_is_refused_by_field(engine, query, field):
     with pytest.raises(Refused) as refused:
-        list_runs(engine, RunQuery(**query))
+        list_runs(engine, RunQuery(**query), None)
     assert refused.value.problems[0].field == field
 
 
@@ -217,8 +217,8 @@ def test_no_order_needs_sorting(engine, many, sort):
             pages.append((statement, parameters))
 
     sa.event.listen(engine, "before_cursor_execute", keep)
-    first = list_runs(engine, RunQuery(sort=sort, limit=3))
-    list_runs(engine, RunQuery(sort=sort, limit=3, cursor=first.next_cursor))
+    first = list_runs(engine, RunQuery(sort=sort, limit=3), None)
+    list_runs(engine, RunQuery(sort=sort, limit=3, cursor=first.next_cursor), None)
     sa.event.remove(engine, "before_cursor_execute", keep)
     assert len(pages) >= 2
     with engine.connect() as connection:

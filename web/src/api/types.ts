@@ -398,7 +398,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** A link that logs one browser in, once */
+        /**
+         * A link that logs one browser in, once
+         * @description For yourself it is good for ten minutes; one that an admin sends to another user for a day.
+         */
         post: operations["create_login_code_api_v1_login_codes_post"];
         delete?: never;
         options?: never;
@@ -422,6 +425,112 @@ export interface paths {
          * @description A token is left alone: only a session ends.
          */
         delete: operations["close_session_api_v1_session_delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/tokens": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Tokens and browser sessions
+         * @description Your own, newest first; without their secrets.
+         */
+        get: operations["list_tokens_api_v1_tokens_get"];
+        put?: never;
+        /**
+         * Make a token
+         * @description For yourself; admins may name another user.
+         */
+        post: operations["create_api_v1_tokens_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/tokens/{token_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Revoke a token or end a session
+         * @description It stops working at once. Admins may revoke anybody's.
+         */
+        delete: operations["revoke_api_v1_tokens__token_id__delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/users": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * All users
+         * @description Oldest first.
+         */
+        get: operations["list_users_api_v1_users_get"];
+        put?: never;
+        /**
+         * Add a user
+         * @description The user comes in by a link from ``POST /login-codes`` or a token from ``POST /tokens``; there are no passwords.
+         */
+        post: operations["add_api_v1_users_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/users/{user}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One user, by id or name */
+        get: operations["read_api_v1_users__user__get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        /**
+         * Change a user's role, disable or enable
+         * @description Takes effect at once. The last admin can be neither disabled nor given another role.
+         */
+        patch: operations["change_api_v1_users__user__patch"];
+        trace?: never;
+    };
+    "/api/v1/audit": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Who did what, newest first */
+        get: operations["read_audit_api_v1_audit_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -552,6 +661,16 @@ export interface components {
             /** Items */
             items: components["schemas"]["Artifact"][];
         };
+        /**
+         * AuditPage
+         * @description Newest first; ``next_before`` is ``before`` of the next page, null on the last.
+         */
+        AuditPage: {
+            /** Items */
+            items: components["schemas"]["Entry"][];
+            /** Next Before */
+            next_before: number | null;
+        };
         /** Comparison */
         Comparison: {
             /** Groups */
@@ -560,6 +679,15 @@ export interface components {
             pairings: components["schemas"]["Pairing"][];
             /** Summary */
             summary: string;
+        };
+        /**
+         * CreatedToken
+         * @description ``secret`` is shown this once.
+         */
+        CreatedToken: {
+            token: components["schemas"]["Token"];
+            /** Secret */
+            secret: string;
         };
         /**
          * Dataset
@@ -606,6 +734,34 @@ export interface components {
             answer: string;
             /** Rating */
             rating: number | null;
+        };
+        /**
+         * Entry
+         * @description ``user`` is the id of who did it, None for the platform itself; a refused "change" names its address as the object.
+         */
+        Entry: {
+            /** Number */
+            number: number;
+            /** Time */
+            time: number;
+            /** User */
+            user: string | null;
+            /** User Name */
+            user_name: string;
+            /**
+             * Action
+             * @enum {string}
+             */
+            action: "login" | "login-link.create" | "token.create" | "token.revoke" | "user.create" | "user.role" | "user.disable" | "user.enable" | "run.cancel" | "run.delete" | "change";
+            /** Object Id */
+            object_id: string;
+            /**
+             * Outcome
+             * @enum {string}
+             */
+            outcome: "done" | "refused";
+            /** Detail */
+            detail: string;
         };
         /**
          * Event
@@ -702,8 +858,11 @@ export interface components {
             id: string;
             /** Name */
             name: string;
-            /** Role */
-            role: string;
+            /**
+             * Role
+             * @enum {string}
+             */
+            role: "admin" | "member" | "viewer";
             /**
              * Scope
              * @description What the token or session in use may do.
@@ -1166,10 +1325,64 @@ export interface components {
          * @enum {string}
          */
         State: "queued" | "starting" | "running" | "pausing" | "paused" | "cancelling" | "cancelled" | "succeeded" | "failed";
+        /**
+         * Token
+         * @description A token or browser session as its owner sees it: never the secret. ``expires_at`` is None for the token file's.
+         */
+        Token: {
+            /** Id */
+            id: string;
+            /** User */
+            user: string;
+            /** User Name */
+            user_name: string;
+            /** Kind */
+            kind: string;
+            /** Name */
+            name: string;
+            /**
+             * Scope
+             * @enum {string}
+             */
+            scope: "all" | "read";
+            /** Created At */
+            created_at: number;
+            /** Expires At */
+            expires_at: number | null;
+        };
+        /** TokenList */
+        TokenList: {
+            /** Items */
+            items: components["schemas"]["Token"][];
+        };
         /** TraceList */
         TraceList: {
             /** Sites */
             sites: components["schemas"]["SiteTrace"][];
+        };
+        /**
+         * User
+         * @description ``disabled_at`` is None while the user may come in.
+         */
+        User: {
+            /** Id */
+            id: string;
+            /** Name */
+            name: string;
+            /**
+             * Role
+             * @enum {string}
+             */
+            role: "admin" | "member" | "viewer";
+            /** Created At */
+            created_at: number;
+            /** Disabled At */
+            disabled_at: number | null;
+        };
+        /** UserList */
+        UserList: {
+            /** Items */
+            items: components["schemas"]["User"][];
         };
         /** Version */
         Version: {
@@ -3001,7 +3214,17 @@ export interface operations {
             path?: never;
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody?: {
+            content: {
+                "application/json": {
+                    /**
+                     * User
+                     * @description Name or id; only admins may name another user.
+                     */
+                    user?: string | null;
+                };
+            };
+        };
         responses: {
             /** @description Successful Response */
             201: {
@@ -3071,6 +3294,305 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_tokens_api_v1_tokens_get: {
+        parameters: {
+            query?: {
+                /** @description Name or id; only for admins. */
+                user?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TokenList"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    create_api_v1_tokens_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /**
+                     * Name
+                     * @description To tell it from others.
+                     */
+                    name: string;
+                    /**
+                     * Scope
+                     * @description A token of scope read changes nothing.
+                     * @default read
+                     * @enum {string}
+                     */
+                    scope?: "all" | "read";
+                    /**
+                     * Ttl Days
+                     * @default 90
+                     */
+                    ttl_days?: number;
+                    /**
+                     * User
+                     * @description Name or id; only admins may name another user.
+                     */
+                    user?: string | null;
+                };
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CreatedToken"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    revoke_api_v1_tokens__token_id__delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                token_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_users_api_v1_users_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UserList"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    add_api_v1_users_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** Name */
+                    name: string;
+                    /**
+                     * Role
+                     * @description Members see and change their own runs, viewers see all runs.
+                     * @default member
+                     * @enum {string}
+                     */
+                    role?: "admin" | "member" | "viewer";
+                };
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["User"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    read_api_v1_users__user__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                user: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["User"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    change_api_v1_users__user__patch: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                user: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /**
+                     * Role
+                     * @description Null leaves it as it is.
+                     */
+                    role?: ("admin" | "member" | "viewer") | null;
+                    /**
+                     * Disabled
+                     * @description Whether the user is shut out; null leaves it as it is.
+                     */
+                    disabled?: boolean | null;
+                };
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["User"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    read_audit_api_v1_audit_get: {
+        parameters: {
+            query?: {
+                /** @description Only entries with a lower number. */
+                before?: number | null;
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AuditPage"];
+                };
             };
             /** @description What went wrong */
             default: {
