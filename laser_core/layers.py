@@ -95,7 +95,7 @@ class SelfAttention(nn.Module):
         inputs = tuple(x.detach().requires_grad_() for x in (query, key, value))
         with torch.enable_grad():
             out = F.scaled_dot_product_attention(*inputs)
-        gradients = torch.autograd.grad(out, inputs, d_out.unflatten(-1, (self.heads, -1)).transpose(1, 2))
+        gradients = torch.autograd.grad(out, inputs, d_out.reshape(*d_out.shape[:2], self.heads, -1).transpose(1, 2))
         d_qkv = torch.empty_like(qkv)
         for number, (gradient, place) in enumerate(zip(gradients, self._by_head(d_qkv), strict=True)):
             if self.rope and number < 2:
