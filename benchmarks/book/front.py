@@ -72,6 +72,8 @@ def _front(name: str, report: Row | None) -> Section:
         matched[block] = {row["setting"] for row, _ in _of_quant(late)}
         cases[block] = (best, bool(against) and max(against) <= OF_QUANT if _has(late, "quant") else None)
     checks = [check for best, against in cases.values() for check in (best is not None, against)]
+    lacking = sorted(_planned(report) - {row["block"] for row in measured if row["stage"] == "late"})
+    checks += [None for _ in lacking]
     body = [_met(cases), *(_front_table(key, rows) for key, rows in _groups(report["rows"])), *_quant_tables(measured)]
     failed = [
         f"`{row['store']}` {row['setting']}, {row['block']}, {row['stage']}: skipped, {row['skipped']}."
@@ -82,6 +84,7 @@ def _front(name: str, report: Row | None) -> Section:
         for block, (best, _) in cases.items()
         if not best
     ]
+    missed += [f"{block}: not measured to the end yet; the command goes on with it." for block in lacking]
     missed += [
         f"{_block(row)}: no setting of `laser-coded` has the cosine of `quant`, {row['setting']}, late; it is not compared."
         for row in measured
@@ -91,6 +94,13 @@ def _front(name: str, report: Row | None) -> Section:
     return Section(
         "The front", FRONT_CLAIM, answer_of(checks), COMMAND, (name,), _setting(report), body, missed + failed, drawing
     )
+
+
+def _planned(report: Row) -> set[str]:
+    """Blocks that the benchmark measures when it ends."""
+    config = report.get("config")
+    runs = config.get("runs", []) if isinstance(config, dict) else []
+    return {run["model"]["block"] for run in runs if "model" in run}
 
 
 def _by_block(rows: Any) -> Iterator[tuple[str, list[Row]]]:
