@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import quote
 
 import httpx
 
@@ -232,6 +233,38 @@ class Client:
         """Deletes a dataset that no run uses."""
         self._request("DELETE", f"datasets/{reference}")
 
+    # --- users -----------------------------------------------------------------------------------------------------
+
+    def users(self) -> list[Json]:
+        """All users; this and the next two are for admins."""
+        return _items(self.get("users"))
+
+    def add_user(self, name: str, role: str = "member") -> Json:
+        """A new user, who needs a login link or token to come in."""
+        return self._json("POST", "users", json={"name": name, "role": role})
+
+    def change_user(self, user: str, changes: Mapping[str, Any]) -> Json:
+        """Changes {role, disabled} of a user, by name or id."""
+        return self._json("PATCH", f"users/{quote(user, safe='')}", json=dict(changes))
+
+    def create_token(self, name: str, scope: str = "read", ttl_days: int = 90, user: str = "") -> Json:
+        """{token, secret}; the secret is told this once."""
+        return self._json(
+            "POST", "tokens", json=_given({"name": name, "scope": scope, "ttl_days": ttl_days, "user": user})
+        )
+
+    def tokens(self, user: str = "") -> list[Json]:
+        """Tokens and browser sessions, without their secrets."""
+        return _items(self._json("GET", "tokens", params=_given({"user": user})))
+
+    def revoke_token(self, token_id: str) -> None:
+        """Ends a token or session at once."""
+        self._request("DELETE", f"tokens/{quote(token_id, safe='')}")
+
+    def audit(self, limit: int = 50, before: int | None = None) -> Json:
+        """{items, next_before}: who did what, newest first; for admins."""
+        return self._json("GET", "audit", params=_given({"limit": limit, "before": before}))
+
     # --- the platform ----------------------------------------------------------------------------------------------
 
     def get(self, path: str) -> Any:
@@ -246,9 +279,9 @@ class Client:
         """Workers known to the platform."""
         return _items(self.get("workers"))
 
-    def login_url(self) -> str:
-        """An address that logs one browser in, once."""
-        url = str(self._json("POST", "login-codes")["url"])
+    def login_url(self, user: str = "") -> str:
+        """An address that logs one browser in, once; one's own, or as an admin another user's."""
+        url = str(self._json("POST", "login-codes", json=_given({"user": user}))["url"])
         return url if "://" in url else self.url + url
 
     def is_up(self) -> bool:

@@ -129,6 +129,33 @@ def datasets_table(datasets: Iterable[Json]) -> Table:
     return table
 
 
+def users_table(users: Iterable[Json]) -> Table:
+    """One line per user."""
+    table = _table("ID", "Name", "Role", "Added", "Disabled")
+    for user in users:
+        disabled = age(user["disabled_at"]) if user["disabled_at"] is not None else ""
+        table.add_row(user["id"], escape(user["name"]), user["role"], age(user["created_at"]), disabled)
+    return table
+
+
+def tokens_table(tokens: Iterable[Json]) -> Table:
+    """One line per token or session."""
+    table = _table("ID", "Kind", "Name", "Scope", "Of", "Made", "Until")
+    for token in tokens:
+        of, made, until = escape(token["user_name"]), age(token["created_at"]), when(token["expires_at"])
+        table.add_row(token["id"], token["kind"], escape(token["name"]), token["scope"], of, made, until)
+    return table
+
+
+def audit_table(entries: Iterable[Json]) -> Table:
+    """One line per entry."""
+    table = _table("#", "Time", "Who", "Action", "Object", "Outcome", "Detail")
+    for entry in entries:
+        texts = [escape(entry[name]) for name in ("user_name", "action", "object_id", "outcome", "detail")]
+        table.add_row(str(entry["number"]), when(entry["time"]), *texts)
+    return table
+
+
 def preview_table(rows: Iterable[Json]) -> Table:
     """Puzzles as they are in the file."""
     table = Table(box=None, header_style="bold", pad_edge=False)
@@ -157,6 +184,13 @@ def comparison_table(comparison: Json) -> Table:
             spread(group["step_time_s"], duration),
             f"{ratio['mean']:.2f}×" if ratio["mean"] is not None else "–",
         )
+    return table
+
+
+def _table(*names: str) -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name in names:
+        table.add_column(name, no_wrap=name not in ("Name", "Detail"))
     return table
 
 

@@ -263,6 +263,45 @@ def test_python_client(server: Server, run: dict[str, Any]) -> None:
         nobody.runs()
 
 
+def test_users_come_in_by_link_or_token_and_are_shut_out(server: Server) -> None:
+    link = server.laser("user", "add", "ann", "--role", "viewer")
+    assert link.stdout.startswith(f"{server.url}/login?code=")
+    assert "ann is a viewer now" in link.stderr
+    added = server.json("user", "add", "bob (lab)", "--token")
+    assert server.laser("runs", LASER_TOKEN=added["token"]).returncode == 0
+    assert "Only admins may do this" in server.laser("user", "list", LASER_TOKEN=added["token"]).stderr
+    assert server.json("user", "role", "bob (lab)", "admin")["role"] == "admin"
+    assert server.laser("user", "list", LASER_TOKEN=added["token"]).returncode == 0
+    assert server.json("user", "disable", "bob (lab)")["disabled_at"] is not None
+    assert server.laser("runs", LASER_TOKEN=added["token"]).returncode == 2
+    assert server.json("user", "enable", "bob (lab)")["disabled_at"] is None
+    assert "/login?code=" in server.json("user", "link", "bob (lab)")["login_url"]
+    assert "last admin" not in server.laser("user", "disable", "bob (lab)").stderr
+    assert "last admin" in server.laser("user", "role", "local", "member").stderr
+    listing = server.laser("user", "list").stdout
+    assert "ann" in listing
+    assert "bob (lab)" in listing
+
+
+def test_tokens_and_the_audit_log(server: Server) -> None:
+    made = server.laser("token", "create", "ci", "--days", "2")
+    secret = made.stdout.strip()
+    assert server.laser("runs", LASER_TOKEN=secret).returncode == 0
+    assert "may only read" in server.laser("token", "create", "more", LASER_TOKEN=secret).stderr
+    (token,) = [token for token in server.json("token", "list") if token["name"] == "ci"]
+    listing = server.laser("token", "list").stdout
+    assert token["id"] in listing
+    assert secret not in listing
+    assert server.laser("token", "revoke", token["id"]).stdout == f"Revoked {token['id']}.\n"
+    assert server.laser("runs", LASER_TOKEN=secret).returncode == 2
+    newest = server.json("audit", "--limit", "1")
+    (entry,) = newest["items"]
+    assert (entry["action"], entry["object_id"]) == ("token.revoke", token["id"])
+    older = server.laser("audit", "--limit", "2", "--before", str(newest["next_before"] or entry["number"])).stdout
+    assert "POST /api/v1/tokens" in older
+    assert "refused" in older
+
+
 def test_every_command_explains_itself(server: Server) -> None:
     listing = server.laser("--help").stdout
     for command in (
@@ -278,6 +317,7 @@ def test_every_command_explains_itself(server: Server) -> None:
         "cancel",
         "clone",
         "delete",
+        "audit",
     ):
         assert f" {command} " in listing
         assert "--json" in server.laser(command, "--help").stdout

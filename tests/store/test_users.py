@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 
 import pytest
+from alembic import command
+from alembic.config import Config
 
-from store import access, audit, users
+from store import access, audit, database, users
 from store.errors import Conflict, NotFound, Refused
 from store.run_list import RunQuery, list_runs
 from store.runs import get_run, require_run, runs_changed
+from store.tables import metadata
 
 T0 = 2e9
 
@@ -77,6 +81,25 @@ def test_owners_bound_what_is_seen(engine, owner, submit):
         assert len(runs_changed(engine, 0, owners)) == sees
     with pytest.raises(NotFound):
         require_run(engine, run.id, others)
+
+
+def test_a_database_from_before_users_keeps_its_tokens(engine):
+    with database.write(engine) as connection:
+        metadata.drop_all(connection)
+        connection.exec_driver_sql("DROP TABLE alembic_version")
+        config = Config()
+        config.set_main_option("script_location", str(database.MIGRATIONS))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0002")
+        connection.exec_driver_sql("INSERT INTO users (id, name, role, created_at) VALUES ('u_1', 'ann', 'admin', 1)")
+        digest = hashlib.sha256(b"secret").hexdigest()
+        values = f"('s_1', 'u_1', 'token', '{digest}', 'all', 1)"
+        columns = "id, user_id, kind, sha256, scope, created_at"
+        connection.exec_driver_sql(f"INSERT INTO secrets ({columns}) VALUES {values}")
+    database.migrate(engine)
+    assert access.authenticate(engine, "secret").name == "ann"
+    assert users.get(engine, "ann").disabled_at is None
+    assert [token.name for token in access.list_tokens(engine, "u_1")] == [""]
 
 
 def test_nothing_is_told_of_what_was_not_done(engine, owner):
