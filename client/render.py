@@ -62,7 +62,7 @@ def queue_table(queue: Json) -> Table:
     """One line per waiting run, in the order in which they will start."""
     owners = {standing["user"]: standing["name"] for standing in queue["standings"]}
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for name, justify in (("#", "right"), ("ID", "left"), ("Name", "left"), ("Owner", "left"), ("Band", "left")):
+    for name, justify in (("#", "right"), ("ID", "left"), ("Name", "left"), ("Owner", "left")):
         table.add_column(name, justify=justify, no_wrap=name != "Name")  # type: ignore[arg-type]
     for name in ("Priority", "Waits", "Starts in"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -73,8 +73,7 @@ def queue_table(queue: Json) -> Table:
             run["run_id"],
             escape(run["name"]),
             escape(owners.get(run["owner"], run["owner"])),
-            run["band"],
-            f"{run['priority']:.3f}",
+            f"{run['band']} {run['priority']:.3f}",
             duration(run["waited_s"]),
             duration(run["starts_in_s"]),
             escape(run["reason"]),
