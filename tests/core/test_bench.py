@@ -224,7 +224,7 @@ def test_the_report_is_whole(small_quick, tmp_path, capsys, monkeypatch):
     assert report["hardware"]["cores"] >= 1
     shown = capsys.readouterr()
     assert "mlp, n=2, late" in shown.out
-    assert "energy 0.99, codes 1 " in shown.out
+    assert scales.AS_IT_COMES.setting in shown.out
 
     monkeypatch.setattr(subject, "train", lambda *_: pytest.fail("trained weights are in the cache"))
     monkeypatch.setattr(command, "trackers", lambda *_: {"anew": {"sites": {}, "tracker_share": 0, "layout_share": 0}})
