@@ -107,7 +107,8 @@ function Why({ run }: { run: Run }) {
 function placeWords(waiting: WaitingRun, total: number): string {
   if (waiting.position === null) return `Can’t start yet: ${waiting.reason}`;
   const place = `${waiting.position} of ${total} in the queue (band ${waiting.band}, priority ${waiting.priority.toFixed(3)})`;
-  return `${place}: ${waiting.reason}; starts ${startWords(waiting)}`;
+  const start = waiting.starts_in_s === null ? "when it starts isn’t known yet" : `starts ${startWords(waiting)}`;
+  return `${place}: ${waiting.reason}; ${start}`;
 }
 
 function memoryWords(run: Run): string {

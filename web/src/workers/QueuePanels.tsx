@@ -34,7 +34,7 @@ function Waiting({ queue }: { queue: Queue }) {
           <td className="num">{run.position ?? "–"}</td>
           <td className={classes.name}>
             {run.run_id ? (
-              <Link to="/runs/$id" params={{ id: run.run_id }} className="truncate">
+              <Link to="/runs/$id" params={{ id: run.run_id }} className="plain-link truncate">
                 {run.name}
               </Link>
             ) : (
