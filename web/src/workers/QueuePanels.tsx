@@ -17,7 +17,7 @@ export function QueuePanels() {
         {queue.items.length === 0 ? <p className={classes.none}>Nothing waits.</p> : <Waiting queue={queue} />}
       </Panel>
       {queue.standings.length > 0 && (
-        <Panel title="Shares" aside="usage halves in worth every week" flush testId="standings">
+        <Panel title="Shares" aside="usage fades with time" flush testId="standings">
           <Standings standings={queue.standings} />
         </Panel>
       )}
