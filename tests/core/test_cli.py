@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +135,9 @@ def test_ctrl_c_leaves_a_checkpoint_to_go_on_from(run_file: Path, tmp_path: Path
         for line in process.stderr:
             if line.startswith("training on"):
                 break
+        while "train.loss" not in (directory / "metrics.csv").read_text():  # a step is done only then
+            assert process.poll() is None
+            time.sleep(0.05)
         process.send_signal(signal.SIGINT)
         rest = process.stderr.read()
     assert process.returncode == 130
