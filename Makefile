@@ -38,8 +38,9 @@ bench: install ## measure metric storage and a crowd of submits; raw results in 
 	@$(BIN)/python -m benchmarks.crowd
 	@echo "bench: raw results are in docs/results"
 
-bench-core: install ## every activation store's bytes, time and gradients; docs/results/bench_core.json (hours; trained weights are kept)
-	@$(BIN)/python -m laser_core bench --out docs/results/bench_core.json --depth-steps 200 $(ARGS)
+bench-core: install ## every activation store's bytes, time and gradients; a file per block in docs/results (hours; trained weights are kept)
+	@for block in attention mlp; do $(BIN)/python -m laser_core bench --blocks $$block \
+	  --out docs/results/bench_core_$$block.json --depth-steps 200 $(ARGS) || exit; done
 
 bench-gpu: ## the main stores at width 512, batch 768, on a GPU; needs a Python with torch, numpy and safetensors alone
 	@$(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) -m laser_core bench --gpu --device cuda --out docs/results/bench_gpu.json $(ARGS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,11 @@ from benchmarks.book.page import (
 )
 
 Row = dict[str, Any]
-NAMES, GPU_NAMES = ("front.json", "bench_core.json"), ("gpu.json", "bench_gpu.json")
+FILES, GPU_FILE = "bench_core*.json", "bench_gpu.json"  # a block or a section may be measured apart
 COMMAND, GPU_COMMAND = "make bench-core", "make bench-gpu"
 COSINE, HELD, OF_QUANT = 0.99, 0.035, 0.6
 OVER_BOUND, TRACKED, TRACKER_TIME = 1.3, 0.99, 0.02
+BLOCKS = {"attention", "mlp"}
 DEPTH_SHARES = {12: 0.10, 24: 0.20}  # of eager's bytes at n=6
 MEDIANS = "Times are medians of paired, interleaved ratios with the 95 % interval of the median."
 
@@ -46,21 +47,40 @@ GPU_CLAIM = "at width 512 and batch 768 in bfloat16 `laser-coded` lowers the pea
 
 def sections(folder: Path) -> list[Section]:
     """The front and all that the same benchmark measured."""
-    name, report = loaded(folder, *NAMES)
-    made = [_front(name, report), _limit(name, report), _depth(name, report), _profile(name, report)]
-    return [*made, _gpu(*loaded(folder, *GPU_NAMES))]
+    parts = dict(loaded(folder, path.name) for path in sorted(folder.glob(FILES)))
+    made = []
+    for section, key in ((_front, "rows"), (_limit, "limit"), (_depth, "depth"), (_profile, "profile")):
+        names = tuple(name for name, part in parts.items() if part.get(key) or (key == "limit" and part["rows"]))
+        made.append(section(names, _joined([parts[name] for name in names])))
+    name, gpu = loaded(folder, GPU_FILE)
+    return [*made, _gpu((name,), gpu)]
+
+
+def _joined(parts: list[Row]) -> Row | None:
+    """One report of several files; its machine is all of theirs."""
+    if not parts:
+        return None
+    runs = [run for part in parts for run in part["config"].get("runs", [])]
+    return {
+        "rows": [row for part in parts for row in part["rows"]],
+        "depth": [row for part in parts for row in part.get("depth", [])],
+        "limit": {block: of for part in parts for block, of in part.get("limit", {}).items()},
+        "profile": {block: of for part in parts for block, of in part.get("profile", {}).items()},
+        "config": parts[0]["config"] | {"runs": runs},
+        "machine": "; ".join(dict.fromkeys(map(machine_of, parts))),
+    }
 
 
 def _setting(report: Row) -> str:
-    config = report.get("config") or {}
-    runs = config.get("runs", []) if isinstance(config, dict) else []
+    config = report["config"]
+    runs = config.get("runs", [])
     seeds = sorted({run["seed"] for run in runs if "seed" in run})
     told = f"Seed {', '.join(map(str, seeds))}; " if seeds else ""
-    told += f"{config['repetitions']} repetitions; " if isinstance(config, dict) and "repetitions" in config else ""
+    told += f"{config['repetitions']} repetitions; " if "repetitions" in config else ""
     return f"{told}{machine_of(report)}. {MEDIANS}"
 
 
-def _front(name: str, report: Row | None) -> Section:
+def _front(names: Sequence[str], report: Row | None) -> Section:
     if not report or not report["rows"]:
         return missing("The front", FRONT_CLAIM, COMMAND)
     measured = [row for row in report["rows"] if not row.get("skipped")]
@@ -72,7 +92,7 @@ def _front(name: str, report: Row | None) -> Section:
         matched[block] = {row["setting"] for row, _ in _of_quant(late)}
         cases[block] = (best, bool(against) and max(against) <= OF_QUANT if _has(late, "quant") else None)
     checks = [check for best, against in cases.values() for check in (best is not None, against)]
-    lacking = sorted(_planned(report) - {row["block"] for row in measured if row["stage"] == "late"})
+    lacking = sorted(BLOCKS - {row["block"] for row in measured if row["stage"] == "late"})
     checks += [None for _ in lacking]
     body = [_met(cases), *(_front_table(key, rows) for key, rows in _groups(report["rows"])), *_quant_tables(measured)]
     failed = [
@@ -92,15 +112,8 @@ def _front(name: str, report: Row | None) -> Section:
     ]
     drawing = {"front.svg": _drawn(measured)} if any(row["stage"] == "late" for row in measured) else {}
     return Section(
-        "The front", FRONT_CLAIM, answer_of(checks), COMMAND, (name,), _setting(report), body, missed + failed, drawing
+        "The front", FRONT_CLAIM, answer_of(checks), COMMAND, names, _setting(report), body, missed + failed, drawing
     )
-
-
-def _planned(report: Row) -> set[str]:
-    """Blocks that the benchmark measures when it ends."""
-    config = report.get("config")
-    runs = config.get("runs", []) if isinstance(config, dict) else []
-    return {run["model"]["block"] for run in runs if "model" in run}
 
 
 def _by_block(rows: Any) -> Iterator[tuple[str, list[Row]]]:
@@ -201,7 +214,7 @@ def _drawn(rows: list[Row]) -> str:
     return figure(panels)
 
 
-def _limit(name: str, report: Row | None) -> Section:
+def _limit(names: Sequence[str], report: Row | None) -> Section:
     rows = [row for row in report["rows"] if row.get("code_over_bound")] if report else []
     if not report or (not report.get("limit") and not rows):
         return missing("The limit", LIMIT_CLAIM, COMMAND)
@@ -231,10 +244,10 @@ def _limit(name: str, report: Row | None) -> Section:
     setting = (
         f"{_setting(report)} Energies are medians over steps at the worst site; planted subspaces are in `tests/core`."
     )
-    return Section("The limit", LIMIT_CLAIM, answer_of(checks), COMMAND, (name,), setting, body)
+    return Section("The limit", LIMIT_CLAIM, answer_of(checks), COMMAND, names, setting, body)
 
 
-def _depth(name: str, report: Row | None) -> Section:
+def _depth(names: Sequence[str], report: Row | None) -> Section:
     rows = report.get("depth") if report else None
     if not report or not rows:
         return missing("Depth", DEPTH_CLAIM, f"{COMMAND} ARGS='--sections depth'")
@@ -248,11 +261,11 @@ def _depth(name: str, report: Row | None) -> Section:
          percent(row["of_shallowest_eager"]), str(row.get("steps", "–"))) for row in rows
     ]  # fmt: skip
     return Section(
-        "Depth", DEPTH_CLAIM, answer_of(checks), COMMAND, (name,), machine_of(report) + ".", [table(head, lines)]
+        "Depth", DEPTH_CLAIM, answer_of(checks), COMMAND, names, machine_of(report) + ".", [table(head, lines)]
     )
 
 
-def _profile(name: str, report: Row | None) -> Section:
+def _profile(names: Sequence[str], report: Row | None) -> Section:
     if not report or not report.get("profile"):
         return missing("Where the time goes", PROFILE_CLAIM, f"{COMMAND} ARGS='--sections profile'")
     body = []
@@ -266,13 +279,13 @@ def _profile(name: str, report: Row | None) -> Section:
         PROFILE_CLAIM,
         "measured; see the table",
         COMMAND,
-        (name,),
+        names,
         machine_of(report) + ".",
         body,
     )
 
 
-def _gpu(name: str, report: Row | None) -> Section:
+def _gpu(names: Sequence[str], report: Row | None) -> Section:
     if not report or not report["rows"]:
         return missing("GPU", GPU_CLAIM, GPU_COMMAND)
     head = (
@@ -305,5 +318,5 @@ def _gpu(name: str, report: Row | None) -> Section:
         f"`{row['store']}` {row['setting']}: skipped, {row['skipped']}." for row in report["rows"] if row.get("skipped")
     ]
     return Section(
-        "GPU", GPU_CLAIM, answer_of(checks), GPU_COMMAND, (name,), _setting(report), [table(head, lines)], failed
+        "GPU", GPU_CLAIM, answer_of(checks), GPU_COMMAND, names, _setting(report), [table(head, lines)], failed
     )

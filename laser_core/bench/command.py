@@ -19,7 +19,7 @@ from laser_core.bench import front
 from laser_core.bench.breakdown import breakdown
 from laser_core.bench.depth import depths
 from laser_core.bench.limit import trackers
-from laser_core.bench.scales import CORE, GPU, QUICK, TINY, Scale
+from laser_core.bench.scales import BLOCKS, CORE, GPU, QUICK, TINY, Scale
 from laser_core.bench.subject import subject
 from laser_core.bench.table import depth_table, front_table, limit_table, profile_table
 from laser_core.config import ConfigError, Device, Problem, to_json
@@ -39,6 +39,7 @@ def main(words: Sequence[str]) -> int:
         check_precision(device, "bfloat16")
     if scale is GPU and device.type != "cuda":
         raise ConfigError(Problem("--gpu", "no GPU is usable here; add --tiny to try the command on the CPU"))
+    scale = dataclasses.replace(scale, blocks=tuple(block for block in scale.blocks if block in options.blocks))
     if options.repetitions:
         scale = dataclasses.replace(scale, repetitions=options.repetitions)
     options.out.parent.mkdir(parents=True, exist_ok=True)
@@ -71,6 +72,7 @@ def _options(words: Sequence[str]) -> argparse.Namespace:
         default=tuple(SECTIONS),
         help="what to measure, beside what the file holds already; with --gpu the front alone",
     )
+    add("--blocks", nargs="+", choices=BLOCKS, default=BLOCKS, help="mixers to measure; with --gpu attention alone")
     add("--repetitions", type=int, default=0, help="rounds that count, if not the usual ones")
     add("--depth-steps", type=int, default=DEPTH_STEPS, help="training steps before a depth's bytes are counted")
     options = parser.parse_args(words)
@@ -78,6 +80,8 @@ def _options(words: Sequence[str]) -> argparse.Namespace:
         parser.error("--quick and --gpu are two sizes: choose one")
     if options.tiny and not options.gpu:
         parser.error("--tiny goes with --gpu")
+    if options.gpu and "attention" not in options.blocks:
+        parser.error("--gpu measures attention alone")
     if options.repetitions < 0 or options.depth_steps < 1:
         parser.error("expected --repetitions and --depth-steps of at least 1")
     return options

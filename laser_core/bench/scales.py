@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from laser_core.config import (
     AsiStore,
@@ -25,6 +25,7 @@ from laser_core.config import (
 
 Stage = Literal["init", "mid", "late"]
 Block = Literal["attention", "mlp"]
+BLOCKS: tuple[Block, ...] = get_args(Block)
 NONE = NoneStore()
 
 
@@ -63,7 +64,7 @@ class Scale:
     compared: tuple[Compared, ...]
     repetitions: int  # of every step that counts; rounds before them make the bases
     mid: int
-    blocks: tuple[Block, ...] = ("attention", "mlp")
+    blocks: tuple[Block, ...] = BLOCKS
     stages: tuple[Stage, ...] = ("init", "mid", "late")
     latent_steps: tuple[int, ...] = (6,)
     depths: tuple[int, ...] = (6, 12, 24)  # the first is what others are fractions of
