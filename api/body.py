@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import unicodedata
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from typing import Any, NoReturn, TypeVar
 
 from fastapi.exceptions import RequestValidationError
@@ -23,11 +24,15 @@ DRAINED_BYTES = 2**30
 
 async def json_body(request: Request) -> Any:
     """The body as JSON data. Raises RequestProblem (413, 415, 422)."""
+    return parse_json(await _json_text(request))
+
+
+async def _json_text(request: Request) -> bytes:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):
         raise RequestProblem(415, f"Expected Content-Type: application/json, got {kind or 'none'!r}.")
     limit = request.app.state.settings.max_body_bytes
-    return parse_json(b"".join([piece async for piece in limited(request, limit)]))
+    return b"".join([piece async for piece in limited(request, limit)])
 
 
 async def optional_json_body(request: Request) -> Any:
@@ -42,12 +47,31 @@ def parsed(kind: type[M], is_required: bool = True) -> Callable[[Request], Await
 
     async def parse(request: Request) -> M:
         data = await (json_body if is_required else optional_json_body)(request)
-        try:
+        with _told_like_fastapi():
             return kind.model_validate(data)
-        except ValidationError as error:  # told as FastAPI tells it of a body that it reads itself
-            raise RequestValidationError([{**e, "loc": ("body", *e["loc"])} for e in error.errors()]) from error
 
     return parse
+
+
+def parsed_numbers(kind: type[M]) -> Callable[[Request], Awaitable[M]]:
+    """As ``parsed``, for bodies that are almost all numbers: pydantic reads the JSON itself, forty times as fast. So
+    ``kind`` must say of every text what it may hold, and of every list how long it may be."""
+
+    async def parse(request: Request) -> M:
+        text = await _json_text(request)
+        with _told_like_fastapi():
+            return kind.model_validate_json(text)
+
+    return parse
+
+
+@contextlib.contextmanager
+def _told_like_fastapi() -> Iterator[None]:
+    """Errors as of a body that FastAPI reads itself."""
+    try:
+        yield
+    except ValidationError as error:
+        raise RequestValidationError([{**e, "loc": ("body", *e["loc"])} for e in error.errors()]) from error
 
 
 def documented(kind: type[BaseModel], is_required: bool = True) -> dict[str, Any]:

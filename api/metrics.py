@@ -6,13 +6,15 @@ import itertools
 from collections.abc import Iterator
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Query
 from fastapi.responses import StreamingResponse
 
 from api import models
+from api.body import parsed_numbers
 from api.context import Engine, Speaker
 from api.problems import RESPONSES
-from store import compare, events, metrics, traces
+from api.schema import body_of
+from store import compare, events, ingest, metrics, traces
 
 router = APIRouter(tags=["measurements"], responses=RESPONSES)
 
@@ -31,6 +33,17 @@ def read_metrics(
     names = [name for name in keys.split(",") if name] or None
     found = metrics.read(engine, run_id, names, points, after_step)
     return models.SeriesList(series=[models.Series.model_validate(series) for series in found])
+
+
+@router.post("/runs/{run_id}/metrics", summary="Store points", openapi_extra=body_of("NewPoints"))
+def add_metrics(
+    run_id: str, body: Annotated[models.NewPoints, Depends(parsed_numbers(models.NewPoints))], engine: Engine
+) -> models.Added:
+    """For a worker that has no way to the database. Only under the run's present epoch: 409 once it is in other hands or has
+    ended. A step at or below a metric's newest is taken as sent again and left out, so a batch whose answer was lost can be
+    repeated."""
+    points = {series.key: (series.steps, series.values) for series in body.series}
+    return models.Added(added=ingest.add_points(engine, run_id, body.epoch, points))
 
 
 @router.get(

@@ -6,14 +6,15 @@ Where a frozen dataclass of the store says it well (Comparison, Worker, Artifact
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, FailFast, Field, WithJsonSchema, model_validator
 
 from store.access import Scope, Token
 from store.artifacts import Artifact
 from store.audit import Entry
 from store.datasets import Dataset
+from store.ingest import MOST_KEYS
 from store.policy import Priority
 from store.queue import Standing
 from store.states import State
@@ -22,6 +23,9 @@ from store.workers import Worker
 
 Config = Annotated[dict[str, Any], WithJsonSchema({"allOf": [{"$ref": "#/components/schemas/RunConfig"}]})]
 Number = float | None  # JSON has no NaN and no infinity: they arrive as null
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Step = Annotated[int, Field(ge=0, le=2**53)]
+MOST_POINTS = 100_000  # of one metric in one request
 Level = Literal["info", "warning", "error"]
 TraceEvent = Literal["init", "update", "grow", "shrink", "reset", "fallback"]
 
@@ -156,6 +160,37 @@ class Series(Model):
 
 class SeriesList(Model):
     series: list[Series]
+
+
+class NewSeries(Body):
+    """Points of one metric, steps rising; null stands for NaN."""
+
+    key: Annotated[str, Field(max_length=120, pattern=r"^[\w./:@ -]+$")]
+    steps: Annotated[list[Step], FailFast(), Field(min_length=1, max_length=MOST_POINTS)]
+    values: Annotated[list[Finite | None], FailFast(), Field(min_length=1, max_length=MOST_POINTS)]
+
+    @model_validator(mode="after")
+    def _of_one_length(self) -> Self:
+        if len(self.steps) != len(self.values):
+            raise ValueError(f"expected as many values as steps, got {len(self.values)} for {len(self.steps)}")
+        return self
+
+
+class NewPoints(Body):
+    """What a run measured, from whoever holds it under ``epoch``."""
+
+    epoch: Annotated[int, Field(ge=1, le=2**31)]
+    series: Annotated[list[NewSeries], FailFast(), Field(min_length=1, max_length=MOST_KEYS)]
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Self:
+        if len({series.key for series in self.series}) < len(self.series):
+            raise ValueError("expected every key once in series")
+        return self
+
+
+class Added(Model):
+    added: int = Field(description="Points that were new; the others were stored already.")
 
 
 class SiteTrace(Model):

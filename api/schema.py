@@ -6,6 +6,7 @@ from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
+from pydantic.json_schema import JsonSchemaMode
 
 from api import models
 from api.presets import PRESETS
@@ -16,12 +17,15 @@ from laser_core.schema import JsonSchema, json_schema
 router = APIRouter(tags=["schema"], responses=RESPONSES)
 
 REF = "#/components/schemas/"
-BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {"application/json": {"schema": {"$ref": REF + "RunConfig"}}},
-    }
-}
+
+
+def body_of(component: str) -> dict[str, Any]:
+    """What OpenAPI says of a route whose body is one of the components that ``install`` adds."""
+    content = {"application/json": {"schema": {"$ref": REF + component}}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+BODY = body_of("RunConfig")
 PATCH: dict[str, Any] = {
     "requestBody": {
         "required": False,
@@ -51,7 +55,7 @@ def presets() -> list[models.Preset]:
 
 
 def install(app: FastAPI) -> None:
-    """Puts RunConfig and its parts among the components of the app's OpenAPI document."""
+    """Puts RunConfig and what else FastAPI doesn't find by itself among the components of the app's OpenAPI document."""
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
@@ -64,8 +68,10 @@ def install(app: FastAPI) -> None:
 def _document(app: FastAPI) -> dict[str, Any]:
     document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
     union, components = json_schema(RunConfig, REF)
-    problem = models.Problem.model_json_schema(ref_template=REF + "{model}", mode="serialization")
-    components |= problem.pop("$defs") | {"Problem": problem}
+    for kind in (models.Problem, models.NewPoints):
+        mode: JsonSchemaMode = "serialization" if kind is models.Problem else "validation"
+        part = kind.model_json_schema(ref_template=REF + "{model}", mode=mode)
+        components |= part.pop("$defs") | {kind.__name__: part}
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     taken = schemas.keys() & components.keys()
     assert not taken, f"two schemas of one name: {taken}"

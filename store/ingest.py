@@ -26,11 +26,12 @@ from laser_core.events import (
     Trace,
     to_json,
 )
+from laser_core.schema import Problem
 from store import metrics, traces
 from store.claims import hold
 from store.database import read, write
 from store.dialect import insert
-from store.errors import Conflict, NotFound
+from store.errors import Conflict, NotFound, Refused
 from store.runs import number_of
 from store.tables import artifacts, attempts, runs
 from store.tables import events as event_table
@@ -38,6 +39,7 @@ from store.text import clean
 
 LOG_CHARACTERS = 4000
 KEY_CHARACTERS = 120
+MOST_KEYS = 1000  # metrics of a run that come from outside
 CHECKPOINTS_KEPT = 2  # on disk, by laser_core.checkpoint
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
 
@@ -71,6 +73,24 @@ def ingest(
             raise Conflict(f"spool bytes {start} to {end} don't continue the {offset} stored; read on from there")
         connection.execute(sa.update(attempts).where(this_attempt).values(spool_offset=end))
         batch.store(connection, row, now)
+
+
+def add_points(engine: sa.Engine, run_id: str, epoch: int, points: metrics.Points, *, now: float | None = None) -> int:
+    """Stores points that came without a spool: how many of them were new. None stands for NaN.
+
+    A step at or below the newest of its metric counts as stored already. Raises NotFound, Superseded when the run is not
+    this epoch's, and Refused for a run that would have more than MOST_KEYS metrics.
+    """
+    now = time.time() if now is None else now
+    with write(engine) as connection:
+        row = hold(connection, run_id, epoch)
+        added = metrics.append(connection, row.number, points)
+        if added:
+            newest = max(steps[-1] for steps, _ in points.values())
+            _Batch(log=[("metrics", {"step": newest})]).store(connection, row, now)
+        if metrics.count_keys(connection, row.number) > MOST_KEYS:
+            raise Refused(Problem("series", f"run {run_id} would have more than {MOST_KEYS} metrics; use fewer names"))
+        return added
 
 
 def spool_offset(engine: sa.Engine, run_id: str, epoch: int) -> int:

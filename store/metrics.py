@@ -32,7 +32,7 @@ _summaries = sa.select(
     *_place, chunks.c.summary_steps.label("packed_steps"), chunks.c.summary_values.label("packed_values")
 )
 
-Points = Mapping[str, tuple[Sequence[int], Sequence[float]]]
+Points = Mapping[str, tuple[Sequence[int], Sequence[float | None]]]  # None stands for NaN
 
 
 @dataclass(frozen=True)
@@ -96,13 +96,19 @@ def iter_points(engine: sa.Engine, run_id: str) -> Iterator[tuple[str, int, floa
         return _iter_points(engine, number_of(connection, run_id))
 
 
-def append(connection: sa.Connection, number: int, points: Points) -> None:
-    """Adds points to a run whose row the caller has locked; those that are there already are left out."""
+def count_keys(connection: sa.Connection, number: int) -> int:
+    """How many metrics a run has."""
+    query = sa.select(sa.func.count()).select_from(series).where(series.c.run == number)
+    return connection.execute(query).scalar_one()
+
+
+def append(connection: sa.Connection, number: int, points: Points) -> int:
+    """Adds points to a run whose row the caller has locked; those that are there already are left out. How many were new."""
     heads = {row.key: row for row in connection.execute(sa.select(series).where(series.c.run == number))}
     fresh = {key: _fresh(steps, values, heads.get(key)) for key, (steps, values) in points.items()}
     fresh = {key: arrays for key, arrays in fresh.items() if len(arrays[0])}
     if not fresh:
-        return
+        return 0
     tails = _tails(connection, number, [heads[key] for key in fresh if key in heads])
     chunk_rows, series_rows = [], []
     for key, (steps, values) in fresh.items():
@@ -115,12 +121,13 @@ def append(connection: sa.Connection, number: int, points: Points) -> None:
         series_rows.append(_head(number, key, before + added, steps, values, pieces[-1]))
     _replace(connection, chunks, chunk_rows)
     _replace(connection, series, series_rows)
+    return sum(len(steps) for steps, _ in fresh.values())
 
 
 # --- writing -----------------------------------------------------------------------------------------------------------
 
 
-def _fresh(steps: Sequence[int], values: Sequence[float], head: sa.Row[Any] | None) -> tuple[Any, Any]:
+def _fresh(steps: Sequence[int], values: Sequence[float | None], head: sa.Row[Any] | None) -> tuple[Any, Any]:
     """The points whose step is above every one before."""
     steps_array, values_array = np.asarray(steps, "<i8"), np.asarray(values, "<f8")
     newest = BEFORE_ALL if head is None else head.step

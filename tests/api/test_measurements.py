@@ -104,3 +104,60 @@ def test_a_missing_run_is_404(api, subtests):
             response = api.get(f"runs/r_missing{what}")
             assert response.status_code == 404
             assert response.headers["content-type"] == "application/problem+json"
+
+
+def test_points_from_outside_are_stored_once(api, started):
+    run_id = started()
+
+    def send(*series, epoch=1):
+        sent = [{"key": key, "steps": steps, "values": values} for key, steps, values in series]
+        return api.post(f"runs/{run_id}/metrics", json={"epoch": epoch, "series": sent})
+
+    assert send(("loss", [1, 2], [0.5, None]), ("wide/key 1", [7], [1])).json() == {"added": 3}
+    assert send(("loss", [1, 2], [0.5, None])).json() == {"added": 0}
+    assert send(("loss", [2, 3], [9.0, 0.25])).json() == {"added": 1}
+    loss, wide = api.get(f"runs/{run_id}/metrics").json()["series"]
+    assert loss == {"key": "loss", "steps": [1, 2, 3], "values": [0.5, None, 0.25], "count": 3}
+    assert wide["key"] == "wide/key 1"
+    assert [e["data"] for e in api.get(f"runs/{run_id}/events").json()["items"] if e["kind"] == "metrics"] == [
+        {"step": 7},
+        {"step": 3},
+    ]
+
+
+def test_points_of_another_epoch_are_refused(api, started):
+    run_id = started()
+    sent = {"series": [{"key": "loss", "steps": [1], "values": [0.5]}]}
+    for epoch in (2, 99):
+        response = api.post(f"runs/{run_id}/metrics", json=sent | {"epoch": epoch})
+        assert response.status_code == 409
+        assert f"epoch {epoch} may no longer write" in response.json()["detail"]
+    assert api.get(f"runs/{run_id}/metrics").json()["series"] == []
+
+
+def test_what_is_no_measurement_is_refused_by_name(api, started):
+    run_id = started()
+    series = {"key": "loss", "steps": [1], "values": [0.5]}
+    refused = {
+        "series.0.key": series | {"key": "a\0b"},
+        "series.0.steps.0": series | {"steps": [-1]},
+        "series.0.values.0": series | {"values": ["1"]},
+        "series.0.other": series | {"other": 1},
+        "series.0": series | {"values": [1, 2]},
+    }
+    for field, wrong in refused.items():
+        response = api.post(f"runs/{run_id}/metrics", json={"epoch": 1, "series": [wrong]})
+        assert response.status_code == 422, field
+        assert [error["field"] for error in response.json()["errors"]] == [field]
+    response = api.post(f"runs/{run_id}/metrics", json={"epoch": 1, "series": [series, series]})
+    assert "every key once" in response.json()["detail"]
+    for text in (b"{", b'{"epoch": 1, "series": [{"key": "a", "steps": [1], "values": [NaN]}]}', b"[" * 100_000):
+        headers = {"Content-Type": "application/json"}
+        assert api.post(f"runs/{run_id}/metrics", content=text, headers=headers).status_code == 422
+    many = [series | {"key": f"key {number}"} for number in range(600)]
+    also = [series | {"key": f"also {number}"} for number in range(600)]
+    assert api.post(f"runs/{run_id}/metrics", json={"epoch": 1, "series": many}).json() == {"added": 600}
+    response = api.post(f"runs/{run_id}/metrics", json={"epoch": 1, "series": also})
+    assert response.status_code == 422
+    assert "more than 1000 metrics" in response.json()["detail"]
+    assert len(api.get(f"runs/{run_id}/metrics").json()["series"]) == 600

@@ -29,6 +29,7 @@ TABLE = {
     "GET /runs/{run_id}/events": "401 404 200 200 200",
     "GET /runs/{run_id}/logs": "401 404 200 200 200",
     "GET /runs/{run_id}/metrics": "401 404 200 200 200",
+    "POST /runs/{run_id}/metrics": "401 404 409 403 409",  # of a run that nobody holds
     "GET /runs/{run_id}/metrics.csv": "401 404 200 200 200",
     "GET /runs/{run_id}/traces": "401 404 200 200 200",
     "GET /runs/{run_id}/memory": "401 404 200 200 200",
@@ -80,6 +81,7 @@ def body(line):
     """What the request of a line sends."""
     sent = {
         "POST /runs": {"json": {"kind": "train"}},
+        "POST /runs/{run_id}/metrics": {"json": {"epoch": 1, "series": [{"key": "m", "steps": [1], "values": [0.5]}]}},
         "POST /users": {"json": {"name": f"user {next(COUNT)}"}},
         "PATCH /users/{user}": {"json": {"role": "viewer"}},
         "POST /tokens": {"json": {"name": "mine"}},

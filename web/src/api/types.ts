@@ -159,7 +159,13 @@ export interface paths {
         /** Curves, thinned by the server */
         get: operations["read_metrics_api_v1_runs__run_id__metrics_get"];
         put?: never;
-        post?: never;
+        /**
+         * Store points
+         * @description For a worker that has no way to the database. Only under the run's present epoch: 409 once it is in other hands or has
+         *     ended. A step at or below a metric's newest is taken as sent again and left out, so a batch whose answer was lost can be
+         *     repeated.
+         */
+        post: operations["add_metrics_api_v1_runs__run_id__metrics_post"];
         delete?: never;
         options?: never;
         head?: never;
@@ -631,6 +637,14 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        /** Added */
+        Added: {
+            /**
+             * Added
+             * @description Points that were new; the others were stored already.
+             */
+            added: number;
+        };
         /**
          * Artifact
          * @description One file of a checkpoint (``folder`` is the checkpoint's name), or a report in the run's own folder (``folder`` empty);
@@ -2350,6 +2364,28 @@ export interface components {
              */
             request_id: string;
         };
+        /**
+         * NewSeries
+         * @description Points of one metric, steps rising; null stands for NaN.
+         */
+        NewSeries: {
+            /** Key */
+            key: string;
+            /** Steps */
+            steps: number[];
+            /** Values */
+            values: (number | null)[];
+        };
+        /**
+         * NewPoints
+         * @description What a run measured, from whoever holds it under ``epoch``.
+         */
+        NewPoints: {
+            /** Epoch */
+            epoch: number;
+            /** Series */
+            series: components["schemas"]["NewSeries"][];
+        };
         RunConfig: components["schemas"]["TrainConfig"] | components["schemas"]["EvalConfig"] | components["schemas"]["AnalysisConfig"];
     };
     responses: never;
@@ -2733,6 +2769,41 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["SeriesList"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    add_metrics_api_v1_runs__run_id__metrics_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                run_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewPoints"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Added"];
                 };
             };
             /** @description What went wrong */
