@@ -48,6 +48,9 @@ class Settings(BaseSettings):
         default=3, ge=1, description="Workers that a run may lose between two checkpoints before it fails."
     )
 
+    min_free_mib: int = Field(
+        default=512, ge=0, description="MiB that must be free for checkpoints and spools before a worker takes a run."
+    )
     pools: str = Field(
         default="", max_length=500, description="Labels of this worker, between blanks; runs may ask for one of them."
     )

@@ -96,13 +96,27 @@ def postgres_url() -> Iterator[str]:
 def start_postgres(
     programs: Path, folder: Path, user: pwd.struct_passwd | None, durable: bool = False
 ) -> subprocess.Popen[bytes]:
-    """A server on a socket in ``folder``, which ``user`` owns; ``programs`` holds its executables. Raises OSError when it
-    doesn't start."""
+    """A server on a socket in ``folder``, which ``user`` owns, with the data that it finds there; ``programs`` holds its
+    executables. Raises OSError when it doesn't start."""
     data = folder / "data"
     if user is not None:  # who may not be let into the folders above this checkout
-        programs = shutil.copytree(programs.parent, folder / "install") / programs.name
-    initdb = [programs / "initdb", "-D", data, "-U", "laser", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]
-    subprocess.run(initdb, cwd=folder, preexec_fn=_dies_with_tests(user), check=True, capture_output=True)
+        copied = folder / "install"
+        programs = (copied if copied.exists() else shutil.copytree(programs.parent, copied)) / programs.name
+    if not data.exists():
+        initdb = [
+            programs / "initdb",
+            "-D",
+            data,
+            "-U",
+            "laser",
+            "-A",
+            "trust",
+            "-E",
+            "UTF8",
+            "--locale=C",
+            "--no-sync",
+        ]
+        subprocess.run(initdb, cwd=folder, preexec_fn=_dies_with_tests(user), check=True, capture_output=True)
     names = {"listen_addresses": "", "unix_socket_directories": folder, "max_connections": 200}
     if not durable:
         names |= {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}

@@ -11,6 +11,7 @@ from typing import Any
 # Exit codes of the training process.
 DONE = 0  # its Result is in the spool
 FAILED = 1  # the reason is the last error in the spool
+NO_ROOM = 73  # the disk is full; nothing is wrong with the run (EX_CANTCREAT of sysexits.h)
 STOPPED = 75  # asked to by SIGTERM, with a checkpoint where there was something to save (EX_TEMPFAIL of sysexits.h)
 
 

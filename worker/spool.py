@@ -7,6 +7,7 @@ costs disk space and nothing else.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import zlib
@@ -32,8 +33,13 @@ class SpoolWriter:
         """Raises OSError when the line can't be written whole (disk full)."""
         text = json.dumps(to_json(event), separators=(",", ":")).encode()
         line = b"%08x %s\n" % (zlib.crc32(text), text)
-        if self._file.write(line) != len(line):
-            raise OSError(f"{self._file.name}: no room for an event of {len(line)} bytes; free some disk space")
+        if (written := self._file.write(line)) != len(line):
+            os.ftruncate(
+                self._file.fileno(), self._file.tell() - written
+            )  # or what comes next would be read as damaged
+            raise OSError(
+                errno.ENOSPC, f"{self._file.name}: no room for an event of {len(line)} bytes; free some disk space"
+            )
         if isinstance(event, CheckpointSaved | Result):  # what the database will rely on
             os.fsync(self._file.fileno())
 

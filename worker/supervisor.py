@@ -24,6 +24,7 @@ from worker import spool
 from worker.job import Job
 from worker.link import Away, Link
 from worker.process import DirectoryLock, DirectoryTaken, Process, scrubbed
+from worker.room import free_mib, is_no_room
 from worker.verdict import Asked, Finish, Lose, Release, Verdict, judge
 
 TICK_S = 0.25
@@ -50,7 +51,12 @@ class Slot:
     trainer: tuple[str, ...] = (sys.executable, "-m", "worker.trainer")
 
     def take_one(self) -> bool:
-        """Claims a run and sees it through. False when there was none, or no database to ask."""
+        """Claims a run and sees it through. False when there was none, no database to ask, or no room on the disk."""
+        if (free := free_mib(self.settings)) < self.settings.min_free_mib:
+            log.warning(
+                "takes no run: too little room on the disk", free_mib=round(free), needed=self.settings.min_free_mib
+            )
+            return False
         lease_s = self.settings.lease_s
         try:
             claim = Link().call(lambda: claims.claim_run(self.engine, self.worker_id, lease_s, settings=self.settings))
@@ -125,7 +131,8 @@ class Supervisor:
             self._end(Release(str(taken)))
         except Exception as error:
             log.exception("supervising failed")
-            self._end(Lose(f"its supervisor failed: {type(error).__name__}: {error}"))
+            reason = f"its supervisor failed: {type(error).__name__}: {error}"
+            self._end(Release(reason) if is_no_room(error) else Lose(reason))
         self._remove_leftovers()
 
     # --- the training process

@@ -6,6 +6,7 @@ after the step at hand, with a checkpoint.
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import sys
 import threading
@@ -16,7 +17,8 @@ from typing import Any
 
 from laser_core.config import TrainConfig, parse_run
 from laser_core.events import Log, Result
-from worker.job import DONE, FAILED, STOPPED, Job
+from worker.job import DONE, FAILED, NO_ROOM, STOPPED, Job
+from worker.room import is_no_room
 from worker.spool import SpoolWriter
 
 
@@ -32,8 +34,9 @@ def main(path: str) -> int:
         return _carry_out(job, spool, stopping)
     except Exception as error:
         traceback.print_exc()
-        spool.append(Log(_described(error), "error"))
-        return FAILED
+        with contextlib.suppress(OSError):  # the spool's disk may be the full one
+            spool.append(Log(_described(error), "error"))
+        return NO_ROOM if is_no_room(error) else FAILED
     finally:
         spool.close()
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from store.states import State
-from worker.job import FAILED, STOPPED
+from worker.job import FAILED, NO_ROOM, STOPPED
 
 Asked = Literal["", "cancel", "drain"]
 
@@ -43,6 +43,8 @@ def judge(exit_code: int, has_result: bool, asked: Asked, step: int, error: str)
         return Finish(State.succeeded)
     if asked == "cancel":
         return Finish(State.cancelled, f"cancelled at step {step}")
+    if exit_code == NO_ROOM:
+        return Release(f"{error or 'no space left on the disk'}, at step {step}; back in the queue until there is room")
     if exit_code >= FAILED and exit_code != STOPPED:
         return Finish(State.failed, error or f"the training process ended with exit code {exit_code}")
     if asked == "drain":

@@ -9,7 +9,7 @@ import threading
 from pathlib import Path
 
 from laser_core.events import CheckpointSaved, Log, Metrics, Progress, Result, Started
-from worker.job import DONE, FAILED, STOPPED, Job
+from worker.job import DONE, FAILED, NO_ROOM, STOPPED, Job
 from worker.spool import SpoolWriter
 
 STEPS = 20
@@ -37,6 +37,9 @@ def main(scenario: str, job: Job) -> int:
         print("a traceback\nof two lines", file=sys.stderr)
         spool.append(Log("the loss became nan at step 10", "error"))
         return FAILED
+    if scenario == "no room":
+        spool.append(Log("[Errno 28] No space left on device", "error"))
+        return NO_ROOM
     if scenario == "wordless":
         print("libsomething: cannot go on", file=sys.stderr)
         return FAILED

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import resource
 from pathlib import Path
 
 import pytest
@@ -78,6 +80,23 @@ def test_a_damaged_line_is_refused_by_its_place(path, damage):
     path.write_bytes(content)
     with pytest.raises(SpoolError, match=f"byte {second}"):
         spool.read(path, 0)
+
+
+def test_an_event_that_has_no_room_leaves_no_torn_line(path):
+    """The limit on a file's size lets a part of the line in, as a disk that fills up does."""
+    write(path, [Log("one")])
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    writer = SpoolWriter(path)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 10, before[1]))
+        with pytest.raises(OSError, match="no room for an event") as full:
+            writer.append(Log("two"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert full.value.errno == errno.ENOSPC
+    writer.append(Log("three"))
+    writer.close()
+    assert spool.read(path, 0)[0] == [Log("one"), Log("three")]
 
 
 def test_a_full_disk_is_an_error_of_the_writer():

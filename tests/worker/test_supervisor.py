@@ -89,6 +89,21 @@ def test_a_killed_training_process_is_tried_again_but_not_for_ever(engine, slot,
     assert not slot("killed").take_one()
 
 
+def test_a_full_disk_costs_the_run_nothing(engine, slot, submit, settings, losses):
+    """However often it happens, and no run is taken while too little is free."""
+    run = submit()
+    for attempt in range(1, settings.max_attempts + 2):
+        assert slot("no room").take_one()
+        back = get_run(engine, run.id)
+        assert (back.state, back.epoch) == (State.queued, attempt)
+        assert "No space left" in back.reason
+    plenty = settings.model_copy(update={"min_free_mib": 2**40})
+    assert not slot("good", settings=plenty).take_one()
+    assert get_run(engine, run.id).epoch == attempt
+    assert slot("good").take_one()
+    assert losses(run.id) == list(range(1, STEPS + 1))
+
+
 def test_cancelling_stops_the_training_process(engine, slot, submit, meanwhile, losses):
     run = submit()
     meanwhile(lambda: losses(run.id), lambda: request_cancel(engine, run.id))

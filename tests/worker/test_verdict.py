@@ -8,7 +8,7 @@ import signal
 import pytest
 
 from store.states import State
-from worker.job import DONE, FAILED, STOPPED
+from worker.job import DONE, FAILED, NO_ROOM, STOPPED
 from worker.verdict import Finish, Lose, Release, judge
 
 
@@ -33,6 +33,14 @@ def test_an_error_fails_the_run_with_its_last_words(asked):
 def test_a_run_that_was_told_to_stop_goes_on_later(exit_code, asked):
     verdict = judge(exit_code, False, asked, 9, "")
     assert isinstance(verdict, Release)
+    assert "step 9" in verdict.reason
+
+
+@pytest.mark.parametrize("asked", ["", "drain"])
+def test_a_full_disk_is_not_the_runs_fault(asked):
+    verdict = judge(NO_ROOM, False, asked, 9, "No space left on device: step-00000010")
+    assert isinstance(verdict, Release)
+    assert "No space left" in verdict.reason
     assert "step 9" in verdict.reason
 
 
