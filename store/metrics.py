@@ -104,21 +104,30 @@ def count_keys(connection: sa.Connection, number: int) -> int:
 
 def append(connection: sa.Connection, number: int, points: Points) -> int:
     """Adds points to a run whose row the caller has locked; those that are there already are left out. How many were new."""
-    heads = {row.key: row for row in connection.execute(sa.select(series).where(series.c.run == number))}
-    fresh = {key: _fresh(steps, values, heads.get(key)) for key, (steps, values) in points.items()}
-    fresh = {key: arrays for key, arrays in fresh.items() if len(arrays[0])}
+    return append_all(connection, {number: points})
+
+
+def append_all(connection: sa.Connection, points: Mapping[int, Points]) -> int:
+    """As ``append``, for several runs by their numbers."""
+    heads = {(row.run, row.key): row for row in connection.execute(sa.select(series).where(series.c.run.in_(points)))}
+    fresh = {
+        (number, key): _fresh(steps, values, heads.get((number, key)))
+        for number, by_key in points.items()
+        for key, (steps, values) in by_key.items()
+    }
+    fresh = {place: arrays for place, arrays in fresh.items() if len(arrays[0])}
     if not fresh:
         return 0
-    tails = _tails(connection, number, [heads[key] for key in fresh if key in heads])
+    tails = _tails(connection, [heads[place] for place in fresh if place in heads])
     chunk_rows, series_rows = [], []
-    for key, (steps, values) in fresh.items():
+    for place, (steps, values) in fresh.items():
         added = len(steps)
-        if key in tails:
-            steps, values = np.concatenate([tails[key][0], steps]), np.concatenate([tails[key][1], values])
-        pieces = list(_chunks(number, key, steps, values))
+        if place in tails:
+            steps, values = np.concatenate([tails[place][0], steps]), np.concatenate([tails[place][1], values])
+        pieces = list(_chunks(*place, steps, values))
         chunk_rows += pieces
-        before = heads[key].points if key in heads else 0
-        series_rows.append(_head(number, key, before + added, steps, values, pieces[-1]))
+        before = heads[place].points if place in heads else 0
+        series_rows.append(_head(*place, before + added, steps, values, pieces[-1]))
     _replace(connection, chunks, chunk_rows)
     _replace(connection, series, series_rows)
     return sum(len(steps) for steps, _ in fresh.values())
@@ -136,15 +145,14 @@ def _fresh(steps: Sequence[int], values: Sequence[float | None], head: sa.Row[An
     return (steps_array, values_array) if rising.all() else (steps_array[rising], values_array[rising])
 
 
-def _tails(connection: sa.Connection, number: int, heads: list[sa.Row[Any]]) -> dict[str, tuple[Any, Any]]:
+def _tails(connection: sa.Connection, heads: list[sa.Row[Any]]) -> dict[tuple[int, str], tuple[Any, Any]]:
     """Points of the last chunks that are still short."""
-    short = [(head.key, head.tail_step) for head in heads if head.tail_points < TAIL_POINTS]
+    short = [(head.run, head.key, head.tail_step) for head in heads if head.tail_points < TAIL_POINTS]
     if not short:
         return {}
-    query = sa.select(chunks.c.key, chunks.c.packed_steps, chunks.c.packed_values).where(
-        chunks.c.run == number, sa.tuple_(chunks.c.key, chunks.c.first_step).in_(short)
-    )
-    return {row.key: _unpacked([row]) for row in connection.execute(query)}
+    place = sa.tuple_(chunks.c.run, chunks.c.key, chunks.c.first_step)
+    query = sa.select(chunks.c.run, chunks.c.key, chunks.c.packed_steps, chunks.c.packed_values)
+    return {(row.run, row.key): _unpacked([row]) for row in connection.execute(query.where(place.in_(short)))}
 
 
 def _chunks(number: int, key: str, steps: Any, values: Any) -> Iterator[dict[str, Any]]:
