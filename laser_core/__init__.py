@@ -1,4 +1,4 @@
 """LASER on Tiny Recursive Models: the science, free of any service.
 
-Importing the package (or its ``config``, ``events``, ``schema`` and ``puzzle_file`` modules) never loads torch.
+Importing the package (or its ``config``, ``events``, ``schema``, ``puzzle_file`` and ``verdicts`` modules) never loads torch.
 """

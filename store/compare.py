@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import sqlalchemy as sa
 
+from laser_core.verdicts import LEAST_PAIRS, sign_flip
 from store.database import read
 from store.errors import NotFound
 from store.runs import Run, load, owned
@@ -18,8 +17,6 @@ from store.states import State
 from store.tables import runs
 from store.users import Owners
 
-# With fewer pairs even differences that all have one sign come by chance in more than 1 of 20 (2 · ½⁵ = 0.0625).
-ENOUGH_PAIRS = 6
 _IN_METRICS = {  # where a run that has no result yet shows the value
     "exact_accuracy": "test.exact_accuracy",
     "cell_accuracy": "test.cell_accuracy",
@@ -86,7 +83,7 @@ class Pair:
 @dataclass(frozen=True)
 class Pairing:
     """All pairs of one variant with the baseline. ``p_value`` is that of no difference in exact accuracy (sign-flip test
-    over the pairs, two-sided); None below ENOUGH_PAIRS."""
+    over the pairs, two-sided); None below LEAST_PAIRS."""
 
     baseline: str
     variant: str
@@ -221,17 +218,7 @@ def _ratio(over: float | None, under: float | None) -> float | None:
 
 
 def _p_value(differences: list[float]) -> float | None:
-    """Share of all choices of signs whose sum is at least as far from 0; 20,000 seeded choices above 14 pairs."""
-    count = len(differences)
-    if count < ENOUGH_PAIRS:
-        return None
-    if count <= 14:
-        signs = np.array(list(itertools.product((-1.0, 1.0), repeat=count)))
-    else:
-        signs = np.random.default_rng(0).choice((-1.0, 1.0), size=(20_000, count))
-    sums, observed = np.abs(signs @ np.array(differences)), abs(math.fsum(differences))
-    extreme = int((sums >= observed - 1e-12).sum())
-    return extreme / len(signs) if count <= 14 else (extreme + 1) / (len(signs) + 1)
+    return None if len(differences) < LEAST_PAIRS else sign_flip([0.0] * len(differences), differences)
 
 
 # --- words -------------------------------------------------------------------------------------------------------------
@@ -280,7 +267,7 @@ def _what_it_shows(pairing: Pairing) -> list[str]:
     if not count:
         return []
     if pairing.p_value is None:
-        return [f"{_pairs(count)} cannot show whether accuracy differs: at least {ENOUGH_PAIRS} are needed."]
+        return [f"{_pairs(count)} cannot show whether accuracy differs: at least {LEAST_PAIRS} are needed."]
     chance = f"p = {pairing.p_value:.2g}, sign-flip test over {_pairs(count)}"
     if pairing.p_value < 0.05:
         return [f"The difference in accuracy is unlikely to be chance ({chance})."]

@@ -12,6 +12,7 @@ import pytest
 from benchmarks.accuracy import COLUMNS, TASKS
 from benchmarks.book.contents import book, sections
 from benchmarks.book.figures import Mark, Panel, figure
+from benchmarks.verdicts import is_false, simulated
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
 EQUAL, NOT_WORSE = TASKS
@@ -138,3 +139,36 @@ def test_figures_survive_single_and_equal_values():
     drawing = figure([Panel("a < b", "x", "y", [Mark([(1.0, 2.0)], label="&")], x_log=True), Panel("none", "x", "y")])
     assert "nan" not in drawing
     ElementTree.fromstring(drawing)
+
+
+def test_verdicts_hold_only_where_few_are_false(tmp_path):
+    def told(**changes):
+        line = {
+            "noise": "normal", "case": "no effect", "pairs": "6", "experiments": 100, "true_difference": 0.0, "deviation": 1.0,
+            "verdicts": {"better": 4, "worse": 0, "undecided": 96}, "false_rate": 0.04, "claims_under_six_pairs": 0,
+        }  # fmt: skip
+        (tmp_path / "verdicts.json").write_text(
+            json.dumps({"alpha": 0.05, "margin": 2.0, "seed": 0, "rows": [line | changes]})
+        )
+        return {section.title: section for section in sections(tmp_path)}["Verdicts"]
+
+    assert told().answer == "holds"
+    assert told(false_rate=0.06).answer.startswith("does not hold")
+    assert told(claims_under_six_pairs=1).answer.startswith("does not hold")
+    assert "lopsided" in told(noise="skewed", false_rate=0.06).failed[0]
+
+
+def test_a_verdict_is_false_when_it_is_not_so():
+    false = [(answer, d) for answer in ("better", "worse", "equivalent", "undecided") for d in (-2.0, -1.0, 0.0, 1.0)
+             if is_false(answer, d)]  # fmt: skip
+    assert false == [
+        ("better", -2.0),
+        ("better", -1.0),
+        ("better", 0.0),
+        ("worse", 0.0),
+        ("worse", 1.0),
+        ("equivalent", -2.0),
+    ]
+    counted = simulated("normal", "large loss", "3 to 20", 36, 0)
+    assert counted["verdicts"]["too few seeds"] == 6  # of 3, 4 and 5 pairs
+    assert counted["claims_under_six_pairs"] == 0

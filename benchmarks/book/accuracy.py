@@ -1,4 +1,4 @@
-"""Accuracy of every store beside plain training, over paired seeds; verdicts by ``store.verdicts``."""
+"""Accuracy of every store beside plain training, over paired seeds; verdicts by ``laser_core.verdicts``."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from benchmarks.book.page import (
     spread,
     table,
 )
-from store.verdicts import ALPHA, Verdict, verdict
+from laser_core.verdicts import ALPHA, Verdict, verdict
 
 COMMAND = "make accuracy"
 BASELINE, OURS = "none", "laser-coded"

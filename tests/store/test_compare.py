@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from laser_core.verdicts import LEAST_PAIRS
 from store import claims
-from store.compare import ENOUGH_PAIRS, compare
+from store.compare import compare
 from store.errors import NotFound
 from store.states import State
 
@@ -44,7 +45,7 @@ def test_pairs_by_seed(engine, finished):
     said = comparison.summary
     assert "took 1.12× the step time of none" in said
     assert "solved 1.0 percentage points more of the unseen puzzles (+0.0 to +2.0)" in said
-    assert f"3 pairs cannot show whether accuracy differs: at least {ENOUGH_PAIRS} are needed." in said
+    assert f"3 pairs cannot show whether accuracy differs: at least {LEAST_PAIRS} are needed." in said
     assert f"Left out, as not succeeded: {failed} (failed)." in said
 
 

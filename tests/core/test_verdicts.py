@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
 import pytest
+from scipy import stats
+from statsmodels.stats.weightstats import ttost_paired
 
-from store import verdicts
+from laser_core import verdicts
 
 ZEROS = [0.0] * 8
 
@@ -30,14 +33,66 @@ def test_known_values():
     assert verdicts.sign_flip(first, second) == 4 / 2**10
 
 
+@pytest.mark.parametrize("pairs", [6, 7, 10, 15])
+@pytest.mark.parametrize("seed", range(3))
+def test_the_same_as_scipy_and_statsmodels(pairs, seed):
+    random = np.random.default_rng(seed)
+    baseline = random.normal(90, 2, pairs)
+    variant = baseline + random.normal(-0.5, 1.5, pairs)
+    found = verdicts.verdict(list(baseline), list(variant), 2.0).to_json()
+    test = stats.ttest_rel(variant, baseline)
+    interval = test.confidence_interval(0.95)
+    assert found["paired_t"]["statistic"] == pytest.approx(test.statistic, abs=1e-9)
+    assert found["paired_t"]["p"] == pytest.approx(test.pvalue, abs=1e-9)
+    assert found["paired_t"]["ci95"] == pytest.approx([interval.low, interval.high], abs=1e-9)
+    assert found["tost"]["p"] == pytest.approx(ttost_paired(variant, baseline, -2.0, 2.0)[0], abs=1e-9)
+    assert found["tost"]["ci90"] == pytest.approx(list(test.confidence_interval(0.9)), abs=1e-9)
+    flips = stats.permutation_test(
+        (variant - baseline,), np.sum, permutation_type="samples", n_resamples=np.inf, vectorized=False
+    )
+    assert found["sign_flip"]["p"] == pytest.approx(flips.pvalue, abs=1e-9)
+    lower = verdicts.non_inferiority(list(baseline), list(variant), 2.0)
+    assert lower == pytest.approx(ttost_paired(variant, baseline, -2.0, 2.0)[1][1], abs=1e-9)
+
+
+@pytest.mark.parametrize("flipped", range(6))
+def test_sign_flip_counts_ties_of_rounded_accuracies(flipped):
+    tenths = np.array([1, 2, 3, 1, 2, 5])  # 0.1 + 0.2 isn't 0.3 in floating point, and yet as much
+    tenths[flipped] *= -1
+    signs = np.array(list(itertools.product((-1, 1), repeat=6)))
+    expected = np.mean(np.abs(signs @ tenths) >= abs(tenths.sum()))
+    assert verdicts.sign_flip([0.0] * 6, list(tenths / 10)) == expected
+
+
+def test_the_bootstrap_knows_seeds_and_puzzles():
+    baseline, variant = spread(90, 1.0, 12), spread(88, 1.0, 12)
+    found = verdicts.bootstrap(baseline, variant, 1000)
+    assert found.low < -2 < found.high < 0
+    assert found == verdicts.bootstrap(baseline, variant, 1000)
+    few = verdicts.bootstrap(baseline, variant, 20)  # fewer puzzles say less
+    assert few.high - few.low > 3 * (found.high - found.low)
+    assert few.p > found.p
+    with pytest.raises(ValueError, match="per cent"):
+        verdicts.bootstrap([101.0, 2.0], [1.0, 2.0], 10)
+
+
+def test_what_is_printed_is_json_without_infinities():
+    told = verdicts.verdict([1.0] * 6, [2.0] * 6, 0.5).to_json()
+    assert told["paired_t"] == {"statistic": None, "p": 0.0, "ci95": [1.0, 1.0]}
+    assert verdicts.verdict([1.0], [2.0], 0.5).to_json() == {
+        "verdict": "too few seeds", "pairs": 1, "paired_t": {"statistic": None, "p": None, "ci95": None},
+        "sign_flip": {"p": None}, "tost": {"p": None, "ci90": None}, "seeds_needed": None,
+    }  # fmt: skip
+
+
 def test_sign_flip_by_hand_and_by_draws():
     assert verdicts.sign_flip([0, 0, 0], [1, 1, 1]) == 2 / 8
     assert verdicts.sign_flip(ZEROS[:6], [1, 2, 3, 4, 5, 6]) == 2 / 64
     assert verdicts.sign_flip(ZEROS[:4], [1, -1, 1, -1]) == 1.0
-    many = spread(0.3, 1.0, 24)
-    sampled = verdicts.sign_flip([0.0] * 24, many)
-    assert sampled == verdicts.sign_flip([0.0] * 24, many)
-    assert sampled == pytest.approx(verdicts.paired_t([0.0] * 24, many).p, abs=0.02)
+    many = spread(0.3, 1.0, 44)
+    sampled = verdicts.sign_flip([0.0] * 44, many)
+    assert sampled == verdicts.sign_flip([0.0] * 44, many)
+    assert sampled == pytest.approx(verdicts.paired_t([0.0] * 44, many).p, abs=0.02)
 
 
 @pytest.mark.parametrize("mean", [0.0, 0.4, 3.0])
