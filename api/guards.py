@@ -51,6 +51,7 @@ GUARDS: dict[str, Guard] = {
     "artifact_id": _artifact,
     "name_or_id": _dataset,
     "user": _admins_only,
+    "worker_id": _admins_only,
     "token_id": _own,
 }
 

@@ -13,6 +13,7 @@ from api.context import Bell, Config, Engine, Speaker
 from api.problems import RESPONSES
 from laser_core.config import SCHEMA_VERSION
 from store import database, runs, workers
+from store.workers import Worker
 
 router = APIRouter(tags=["system"], responses=RESPONSES)
 
@@ -48,6 +49,20 @@ def list_workers(engine: Engine, settings: Config, speaker: Speaker) -> models.W
     seen = runs.visible(engine, [run_id for worker in found for run_id in worker.runs], speaker.sees)
     shown = [dataclasses.replace(w, runs=tuple(run_id for run_id in w.runs if run_id in seen)) for w in found]
     return models.WorkerList(items=shown)
+
+
+@router.post("/workers/{worker_id}/drain", summary="Let a worker take nothing new and give its runs back")
+def drain(worker_id: str, engine: Engine, speaker: Speaker) -> Worker:
+    """Within a minute its runs are back in the queue, each with a checkpoint. Asking again changes nothing."""
+    return workers.drain(engine, worker_id, True, by=speaker.user_id)
+
+
+@router.post("/workers/{worker_id}/undrain", summary="Let a drained worker take runs again")
+def undrain(worker_id: str, engine: Engine, speaker: Speaker, bell: Bell) -> Worker:
+    changed = workers.drain(engine, worker_id, False, by=speaker.user_id)
+    for _ in range(changed.slots):
+        bell.ring()
+    return changed
 
 
 @router.get("/me", summary="Who is asking")

@@ -279,6 +279,10 @@ class Client:
         """Workers known to the platform."""
         return _items(self.get("workers"))
 
+    def drain(self, worker_id: str, drained: bool = True) -> Json:
+        """Lets a worker give its runs back and take nothing new, or take runs again; for admins."""
+        return self._json("POST", f"workers/{quote(worker_id, safe='')}/{'drain' if drained else 'undrain'}")
+
     def login_url(self, user: str = "") -> str:
         """An address that logs one browser in, once; one's own, or as an admin another user's."""
         url = str(self._json("POST", "login-codes", json=_given({"user": user}))["url"])

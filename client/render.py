@@ -137,6 +137,20 @@ def users_table(users: Iterable[Json]) -> Table:
     return table
 
 
+def workers_table(workers: Iterable[Json]) -> Table:
+    """One line per worker."""
+    table = _table("ID", "Device", "Busy", "Labels", "Seen", "State")
+    for worker in workers:
+        state = "alive" if worker["alive"] else "gone"
+        if worker["outdated"]:
+            state = f"{state}, of another version"
+        if worker["drained_at"] is not None:
+            state = f"{state}, drained"
+        busy, labels = f"{len(worker['runs'])}/{worker['slots']}", escape(" ".join(worker["pools"]))
+        table.add_row(escape(worker["id"]), escape(worker["device"]), busy, labels, age(worker["seen_at"]), state)
+    return table
+
+
 def tokens_table(tokens: Iterable[Json]) -> Table:
     """One line per token or session."""
     table = _table("ID", "Kind", "Name", "Scope", "Of", "Made", "Until")

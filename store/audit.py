@@ -27,6 +27,8 @@ Action = Literal[
     "user.enable",
     "run.cancel",
     "run.delete",
+    "worker.drain",
+    "worker.undrain",
     "change",
 ]
 Outcome = Literal["done", "refused"]

@@ -12,10 +12,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from laser_core.config import SCHEMA_VERSION
 from laser_core.events import Progress
 from store.accounts import read_accounts, settle
 from store.artifacts import checkpoint_directory, run_directory
-from store.database import read, write
+from store.database import read, require_head_here, write
 from store.datasets import path as dataset_path
 from store.dialect import insert, lock_claims
 from store.errors import Conflict, Superseded
@@ -26,6 +27,7 @@ from store.settings import Settings
 from store.states import FINAL, LEASED, State, move
 from store.tables import attempts, leaders, run_datasets, runs
 from store.text import clean
+from store.workers import is_drained
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,7 @@ class Orders:
     """What a beat brings back."""
 
     cancel: bool
+    drain: bool = False  # the worker's, not the run's: back to the queue with a checkpoint
 
 
 _sources = runs.alias("sources")
@@ -66,9 +69,15 @@ def claim_run(
     engine: sa.Engine, worker_id: str, lease_s: float, *, settings: Settings, now: float | None = None
 ) -> Claim | None:
     """Takes the run whose turn it is by the policy among those that this worker may take, or None when there is none.
-    ``settings`` say where files lie, what the worker's pools are and what the policy is."""
+    ``settings`` say where files lie, what the worker's pools are and what the policy is. A drained worker gets nothing.
+
+    Raises Outdated for code that is of another version than the database.
+    """
     now = time.time() if now is None else now
     with write(engine) as connection:
+        require_head_here(connection)
+        if is_drained(connection, worker_id):
+            return None
         lock_claims(connection)  # one at a time, so that every claim sees what the one before took
         number = _next(connection, settings.policy, settings.pool_labels, now)
         if number is None:
@@ -108,7 +117,7 @@ def _next(connection: sa.Connection, policy: Policy, pools: tuple[str, ...], now
     """Number of the run to start. Within a user's band the oldest is first, so one run of each is enough to compare."""
     query = (
         sa.select(runs.c.owner_id, runs.c.band, sa.func.min(runs.c.number).label("number"))
-        .where(READY, runs.c.pool.in_(("", *pools)))
+        .where(READY, runs.c.pool.in_(("", *pools)), runs.c.schema_version <= SCHEMA_VERSION)
         .group_by(runs.c.owner_id, runs.c.band)
     )
     firsts = connection.execute(query).all()
@@ -155,7 +164,7 @@ def heartbeat(
             shown = {"step": progress.step, "steps": progress.steps, "step_time_s": progress.step_time_s}
             values |= shown | {"updated_at": now}
         connection.execute(sa.update(runs).where(runs.c.number == row.number).values(values))
-        return Orders(cancel=row.state == State.cancelling)
+        return Orders(cancel=row.state == State.cancelling, drain=is_drained(connection, row.worker_id))
 
 
 def finish(

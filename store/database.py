@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from store import dialect
+from store.errors import Outdated
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -75,6 +77,7 @@ def migrate(engine: sa.Engine) -> None:
         command.upgrade(config, "head")
 
 
+@functools.cache
 def head() -> str:
     """Schema revision that this code needs."""
     return str(ScriptDirectory.from_config(_alembic()).get_current_head())
@@ -83,8 +86,27 @@ def head() -> str:
 def version(engine: sa.Engine) -> str | None:
     """Schema revision of the database; None when it is empty."""
     with read(engine) as connection:
-        found: Any = MigrationContext.configure(connection).get_current_revision()
-        return None if found is None else str(found)
+        return version_seen(connection)
+
+
+def version_seen(connection: sa.Connection) -> str | None:
+    """``version`` in a transaction of the caller's."""
+    found: Any = MigrationContext.configure(connection).get_current_revision()
+    return None if found is None else str(found)
+
+
+def require_head(engine: sa.Engine) -> None:
+    """Raises Outdated unless the database has the schema that this code needs."""
+    with read(engine) as connection:
+        require_head_here(connection)
+
+
+def require_head_here(connection: sa.Connection) -> None:
+    """``require_head`` in a transaction of the caller's."""
+    if (found := version_seen(connection)) != head():
+        raise Outdated(
+            f"the database has schema {found}, this worker needs {head()}: run the same laser-lab everywhere"
+        )
 
 
 def _alembic() -> Config:

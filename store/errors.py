@@ -5,6 +5,7 @@ StoreError
 ├── Conflict      the thing's present state doesn't allow it
 ├── Forbidden     whoever asks may not do this
 ├── Superseded    the writer's epoch is no longer the run's: stop quietly
+├── Outdated      this code and the database are of different versions
 └── Refused       the request can't be carried out; ``problems`` names every field
 """
 
@@ -31,6 +32,10 @@ class Forbidden(StoreError):
 
 class Superseded(StoreError):
     """A write under an epoch that is no longer the run's, or after the run left the worker's hands."""
+
+
+class Outdated(StoreError):
+    """This code and the database are of different versions; nothing may be claimed."""
 
 
 class Refused(StoreError):

@@ -164,7 +164,7 @@ def _hindrance(row: Any, account: Account, by_pool: dict[str, list[_Slot]]) -> s
     if not row.is_ready:
         return "waits for its training run to end"
     if not by_pool[""]:
-        return "no worker is alive"
+        return "no worker is alive, or all are drained"
     if not by_pool.get(row.pool):
         return f"no live worker has the label {row.pool!r}"
     if account.is_at_limit:
@@ -222,12 +222,13 @@ class _Durations:
 
 
 def _slots(connection: sa.Connection, settings: Settings, durations: _Durations, now: float) -> list[_Slot]:
-    """Of the live workers: when each is free."""
+    """Of the live workers that aren't drained: when each is free."""
     held: dict[str, list[float]] = {}
     columns = (*_COLUMNS, runs.c.worker_id, runs.c.step, runs.c.step_time_s, runs.c.state_since)
     for row in connection.execute(sa.select(*columns).where(runs.c.state.in_(LEASED))):
         held.setdefault(row.worker_id, []).append(_left(row, durations, now))
-    alive = sa.select(workers).where(workers.c.seen_at >= now - settings.lease_s).order_by(workers.c.id)
+    takes = (workers.c.seen_at >= now - settings.lease_s, workers.c.drained_at.is_(None))
+    alive = sa.select(workers).where(*takes).order_by(workers.c.id)
     slots: list[_Slot] = []
     for worker in connection.execute(alive):
         busy = sorted(held.get(worker.id, ()))[: worker.slots]

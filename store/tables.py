@@ -260,6 +260,8 @@ workers = Table(
     Column("device", sa.String(120), nullable=False),
     Column("version", sa.String(40), nullable=False),
     Column("pools", sa.String(500), nullable=False, server_default=""),  # its labels, between blanks
+    Column("schema", sa.String(40), nullable=False, server_default=""),  # revision that its code needs
+    Column("drained_at", Time),  # since when it takes nothing new
     Column("started_at", Time, nullable=False),
     Column("seen_at", Time, nullable=False, index=True),
 )

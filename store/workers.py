@@ -7,11 +7,13 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from store.database import read, write
+from store import audit
+from store.database import head, read, version_seen, write
 from store.dialect import insert
 from store.errors import NotFound
 from store.states import LEASED
 from store.tables import runs, workers
+from store.text import clean
 
 FORGET_S = 7 * 86_400
 
@@ -27,6 +29,9 @@ class Worker:
     device: str
     version: str
     pools: tuple[str, ...]  # its labels
+    schema: str  # revision that its code needs
+    outdated: bool  # another than the database has: it takes nothing
+    drained_at: float | None  # since when it takes nothing new
     started_at: float
     seen_at: float
     alive: bool
@@ -45,10 +50,10 @@ def register(
     *,
     now: float | None = None,
 ) -> None:
-    """Announces a worker, or again after a restart under the same id."""
+    """Announces a worker, or again after a restart under the same id; one that was drained stays so."""
     now = time.time() if now is None else now
     values = {"host": host, "pid": pid, "slots": slots, "device": device, "version": version}
-    values |= {"pools": " ".join(pools), "started_at": now, "seen_at": now}
+    values |= {"pools": " ".join(pools), "schema": head(), "started_at": now, "seen_at": now}
     with write(engine) as connection:
         statement = insert(connection, workers).values(id=worker_id, **values)
         connection.execute(statement.on_conflict_do_update(index_elements=["id"], set_=values))
@@ -64,6 +69,33 @@ def beat(engine: sa.Engine, worker_id: str, *, now: float | None = None) -> None
             raise NotFound(f"no worker {worker_id!r}; register it first")
 
 
+def drain(
+    engine: sa.Engine, worker_id: str, is_drained: bool, *, by: str | None = None, now: float | None = None
+) -> Worker:
+    """A drained worker takes nothing new and, with its next heartbeats, gives its runs back with a checkpoint.
+
+    ``by`` is the id of the user who asks. Asking again changes nothing. Raises NotFound.
+    """
+    now = time.time() if now is None else now
+    with write(engine) as connection:
+        row = connection.execute(
+            sa.select(workers).where(workers.c.id == clean(worker_id, 120)).with_for_update()
+        ).first()
+        if row is None:
+            raise NotFound(f"no worker {worker_id[:120]!r}; `laser worker list` names them all")
+        if is_drained != (row.drained_at is not None):
+            drained_at = now if is_drained else None
+            connection.execute(sa.update(workers).where(workers.c.id == row.id).values(drained_at=drained_at))
+            audit.record(connection, by, "worker.drain" if is_drained else "worker.undrain", row.id, now)
+    return next(worker for worker in list_workers(engine, now=now) if worker.id == row.id)
+
+
+def is_drained(connection: sa.Connection, worker_id: str) -> bool:
+    """False for one that hasn't announced itself yet."""
+    query = sa.select(workers.c.drained_at).where(workers.c.id == worker_id)
+    return connection.execute(query).scalar() is not None
+
+
 def list_workers(engine: sa.Engine, alive_s: float = 30, *, now: float | None = None) -> list[Worker]:
     """Newest beat first; ``alive`` are those heard of within ``alive_s``. One silent for a week is forgotten."""
     now = time.time() if now is None else now
@@ -73,10 +105,12 @@ def list_workers(engine: sa.Engine, alive_s: float = 30, *, now: float | None = 
         for worker_id, run_id in connection.execute(busy):
             held.setdefault(worker_id, []).append(run_id)
         rows = connection.execute(sa.select(workers).order_by(workers.c.seen_at.desc(), workers.c.id)).all()
+        schema = version_seen(connection)
     return [
         Worker(
             **dict(row._mapping) | {"pools": tuple(row.pools.split())},
             alive=row.seen_at >= now - alive_s,
+            outdated=row.schema != schema,
             runs=tuple(held.get(row.id, ())),
         )
         for row in rows

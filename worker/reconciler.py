@@ -6,6 +6,7 @@ database to stay alive; whatever is away is asked again in the next round.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import json
 import os
@@ -22,7 +23,7 @@ from celery import Celery
 from kombu.exceptions import OperationalError
 
 from store import claims, database, workers
-from store.errors import NotFound
+from store.errors import NotFound, Outdated
 from store.settings import Settings
 from worker import device, logs
 
@@ -49,11 +50,13 @@ class Reconciler:
 
     def __init__(self, engine: sa.Engine, settings: Settings, identity: Identity, bell: Celery) -> None:
         self.engine, self.settings, self.identity, self.bell = engine, settings, identity, bell
-        self._is_broker_away = False
+        self._is_broker_away = self._is_registered = False
 
     def round(self) -> None:
-        """Beats; and where this one leads, takes runs from lost workers and rings. Raises SQLAlchemyError."""
+        """Beats; and where this one leads, takes runs from lost workers and rings. Raises SQLAlchemyError, and Outdated for
+        code of another version than the database."""
         self._beat()
+        database.require_head(self.engine)
         lead_s = LED_ROUNDS * self.settings.reconcile_s
         if not claims.lead(self.engine, "reconciler", self.identity.worker_id, lead_s):
             return
@@ -63,18 +66,20 @@ class Reconciler:
 
     def _beat(self) -> None:
         me = self.identity
-        try:
-            workers.beat(self.engine, me.worker_id)
-        except NotFound:
-            slots, labels = self.settings.slots, self.settings.pool_labels
-            version = importlib.metadata.version("laser-lab")
-            workers.register(self.engine, me.worker_id, me.host, me.pid, slots, device.description(), version, labels)
-            log.info("registered", worker=me.worker_id, slots=self.settings.slots)
+        if self._is_registered:
+            with contextlib.suppress(NotFound):
+                workers.beat(self.engine, me.worker_id)
+                return
+        slots, labels = self.settings.slots, self.settings.pool_labels
+        version = importlib.metadata.version("laser-lab")
+        workers.register(self.engine, me.worker_id, me.host, me.pid, slots, device.description(), version, labels)
+        self._is_registered = True
+        log.info("registered", worker=me.worker_id, slots=self.settings.slots)
 
     def _free_slots(self) -> int:
         """Rings for more than these would pile up in the broker."""
-        alive = [worker for worker in workers.list_workers(self.engine) if worker.alive]
-        return sum(max(0, worker.slots - len(worker.runs)) for worker in alive)
+        takers = [w for w in workers.list_workers(self.engine) if w.alive and w.drained_at is None and not w.outdated]
+        return sum(max(0, worker.slots - len(worker.runs)) for worker in takers)
 
     def _ring(self, times: int) -> None:
         try:
@@ -126,15 +131,17 @@ def main(identity: str) -> None:
         database.connect(settings.database_url), settings, Identity(**json.loads(identity)), bell(settings.broker_url)
     )
     sweep(settings.spool_dir, time.time())
-    is_away = False
+    trouble = ""
     while not stopping.is_set() and os.getppid() == reconciler.identity.pid:
         try:
             reconciler.round()
-            is_away = False
+            before, trouble = trouble, ""
+        except Outdated as outdated:
+            before, trouble = trouble, str(outdated)
         except sa.exc.SQLAlchemyError as error:  # also a schema that `laser up` hasn't made yet
-            if not is_away:
-                log.warning("database is away", error=str(error.__cause__ or error))
-            is_away = True
+            before, trouble = trouble, f"database is away: {error.__cause__ or error}"
+        if trouble and trouble != before:
+            log.warning("takes nothing", reason=trouble)
         stopping.wait(reconciler.settings.reconcile_s)
 
 

@@ -17,7 +17,7 @@ import structlog
 from laser_core.events import CheckpointSaved, Event, Log, Progress, Result, Started
 from store import claims
 from store.claims import Claim
-from store.errors import NotFound, Superseded
+from store.errors import NotFound, Outdated, Superseded
 from store.ingest import ingest
 from store.settings import Settings
 from worker import spool
@@ -61,6 +61,9 @@ class Slot:
         try:
             claim = Link().call(lambda: claims.claim_run(self.engine, self.worker_id, lease_s, settings=self.settings))
         except Away:
+            return False
+        except Outdated as outdated:
+            log.error("takes nothing", reason=str(outdated))
             return False
         if claim is None:
             return False
@@ -211,8 +214,10 @@ class Supervisor:
                 )
             )
             self._beat_due = time.monotonic() + settings.heartbeat_s
-            if orders.cancel and not self.asked:
+            if orders.cancel and self.asked != "cancel":
                 self._ask("cancel")
+            elif orders.drain and not self.asked:
+                self._ask("drain")
 
     def _forward(self, everything: bool) -> bool:
         """Stores what the spool holds, one batch unless ``everything``. Whether nothing is left."""
@@ -246,7 +251,7 @@ class Supervisor:
 
     def _stop_if_asked(self, process: Process) -> None:
         if not self.asked and self.slot.is_draining():
-            self._ask("drain")
+            self._ask("shutdown")
         if not self.asked:
             return
         if not self._asked_at:

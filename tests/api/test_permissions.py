@@ -11,7 +11,7 @@ from fastapi import APIRouter
 
 from api import guards
 from laser_core.config import parse_run
-from store import access, datasets, runs, users
+from store import access, datasets, runs, users, workers
 from store.tables import artifacts
 from store.tables import runs as run_table
 
@@ -62,6 +62,8 @@ TABLE = {
     "GET /ready": "401 200 200 200 200",
     "GET /version": "401 200 200 200 200",
     "GET /workers": "401 200 200 200 200",
+    "POST /workers/{worker_id}/drain": "401 403 403 403 200",
+    "POST /workers/{worker_id}/undrain": "401 403 403 403 200",
     "GET /me": "401 200 200 200 200",
     "GET //openapi.json": "401 200 200 200 200",
     "HEAD //openapi.json": "401 200 200 200 200",
@@ -118,12 +120,17 @@ def make(engine, settings, tokens):
             connection.execute(sa.insert(artifacts).values(values))
         return values["id"]
 
+    def worker_id():
+        workers.register(engine, f"w{next(COUNT)}", "host", 7, 1, "cpu", "1")
+        return workers.list_workers(engine)[0].id
+
     makers = {
         "run_id": run_id,
         "artifact_id": artifact_id,
         "name_or_id": lambda: datasets.add(engine, settings, f"{next(COUNT)}.csv", io.BytesIO(puzzles()), owner)[0].id,
         "user": lambda: users.add(engine, f"user {next(COUNT)}", "member").id,
         "token_id": lambda: access.issue(engine, owner)[0].id,
+        "worker_id": worker_id,
         "path:page": lambda: "anything",
     }
     return lambda parameter: makers[parameter]()

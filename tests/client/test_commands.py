@@ -265,6 +265,13 @@ def test_python_client(server: Server, run: dict[str, Any]) -> None:
         nobody.runs()
 
 
+def test_a_worker_that_is_not_there_cannot_be_drained(server: Server) -> None:
+    assert server.json("worker", "list") == []
+    done = server.laser("worker", "drain", "nobody")
+    assert done.returncode == 2
+    assert "laser worker list" in done.stderr
+
+
 def test_users_come_in_by_link_or_token_and_are_shut_out(server: Server) -> None:
     link = server.laser("user", "add", "ann", "--role", "viewer")
     assert link.stdout.startswith(f"{server.url}/login?code=")

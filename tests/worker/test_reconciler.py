@@ -8,6 +8,7 @@ import pytest
 import redis
 
 from store import claims, workers
+from store.errors import Outdated
 from store.runs import get_run
 from store.states import State
 from worker.reconciler import SPOOL_KEPT_S, Identity, Reconciler, bell, sweep
@@ -56,6 +57,22 @@ def test_it_rings_for_what_is_queued_but_never_more_than_free_slots(reconciler, 
     submit(seed=1), submit(seed=2)
     one.round()
     assert waiting_rings() == 1 + 2
+
+
+def test_it_rings_for_no_drained_worker_and_leads_no_other_version(engine, reconciler, submit, waiting_rings):
+    one = reconciler()
+    one.round()
+    submit()
+    workers.drain(engine, "w1", True)
+    one.round()
+    assert waiting_rings() == 0
+    workers.drain(engine, "w1", False)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(Outdated, match="9999"):
+        one.round()
+    assert waiting_rings() == 0
+    assert workers.list_workers(engine)[0].outdated
 
 
 def test_while_every_slot_is_busy_no_ring_piles_up(engine, settings, reconciler, submit, waiting_rings):

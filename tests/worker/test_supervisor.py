@@ -8,7 +8,7 @@ import threading
 import pytest
 import sqlalchemy as sa
 
-from store import claims, events
+from store import claims, events, workers
 from store.runs import get_run, request_cancel
 from store.states import State
 from tests.worker.standin import STEPS
@@ -129,6 +129,30 @@ def test_draining_leaves_a_checkpoint_and_gives_the_run_back(engine, slot, submi
     assert "shuts down" in waiting.reason
     with engine.connect() as connection:
         assert connection.execute(sa.text("SELECT lost FROM runs")).scalar() == 0
+
+
+def test_a_drained_worker_gives_its_run_back_and_takes_none(engine, slot, submit, meanwhile, losses):
+    workers.register(engine, "w1", "here", 7, 1, "cpu", "1")
+    run = submit()
+    meanwhile(lambda: losses(run.id), lambda: workers.drain(engine, "w1", True))
+    slot("patient").take_one()
+    waiting = get_run(engine, run.id)
+    assert (waiting.state, waiting.checkpoint) == (State.queued, "step-00000010")
+    assert "is drained" in waiting.reason
+    with engine.connect() as connection:
+        assert connection.execute(sa.text("SELECT lost FROM runs")).scalar() == 0
+    assert not slot("good").take_one()
+    workers.drain(engine, "w1", False)
+    assert slot("good").take_one()
+
+
+def test_code_of_another_version_than_the_database_takes_nothing(engine, slot, submit):
+    run = submit()
+    with engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    assert not slot("good").take_one()
+    with engine.connect() as connection:
+        assert connection.execute(sa.text("SELECT state FROM runs")).scalar() == "queued", run.id
 
 
 def test_a_superseded_supervisor_ends_its_training_process_and_writes_nothing(engine, slot, submit, meanwhile, losses):

@@ -13,7 +13,7 @@ from worker.verdict import Finish, Lose, Release, judge
 
 
 @pytest.mark.parametrize("exit_code", [DONE, FAILED, STOPPED, -signal.SIGKILL])
-@pytest.mark.parametrize("asked", ["", "cancel", "drain"])
+@pytest.mark.parametrize("asked", ["", "cancel", "drain", "shutdown"])
 def test_a_run_with_its_result_has_succeeded_whatever_came_after(exit_code, asked):
     assert judge(exit_code, True, asked, 9, "") == Finish(State.succeeded)
 
@@ -29,7 +29,9 @@ def test_an_error_fails_the_run_with_its_last_words(asked):
     assert "exit code 3" in judge(3, False, asked, 9, "").reason
 
 
-@pytest.mark.parametrize(("exit_code", "asked"), [(STOPPED, ""), (STOPPED, "drain"), (-signal.SIGKILL, "drain")])
+@pytest.mark.parametrize(
+    ("exit_code", "asked"), [(STOPPED, ""), (STOPPED, "drain"), (STOPPED, "shutdown"), (-signal.SIGKILL, "drain")]
+)
 def test_a_run_that_was_told_to_stop_goes_on_later(exit_code, asked):
     verdict = judge(exit_code, False, asked, 9, "")
     assert isinstance(verdict, Release)
@@ -61,5 +63,5 @@ def test_a_silent_end_is_a_failure():
 
 
 def test_nothing_but_a_success_needs_no_reason():
-    for code, asked in itertools.product((DONE, FAILED, STOPPED, -9, -15, 2), ("", "cancel", "drain")):
+    for code, asked in itertools.product((DONE, FAILED, STOPPED, -9, -15, 2), ("", "cancel", "drain", "shutdown")):
         assert judge(code, False, asked, 0, "").reason

@@ -34,6 +34,7 @@ export type DatasetPreview = Schemas["DatasetPreview"];
 export type Queue = Schemas["Queue"];
 export type WaitingRun = Schemas["WaitingRun"];
 export type Standing = Schemas["Standing"];
+export type Me = Schemas["Me"];
 export type Worker = Schemas["Worker"];
 export type WorkerList = Schemas["WorkerList"];
 export type Preset = Omit<Schemas["Preset"], "config"> & { config: JsonObject };

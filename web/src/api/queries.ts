@@ -2,7 +2,7 @@
 import { infiniteQueryOptions, queryOptions, type QueryClient } from "@tanstack/react-query";
 import { query, request } from "~/api/client";
 import type {
-  ArtifactList, Comparison, DatasetList, DatasetPreview, EventPage, LogLine, LogPage, Memory, Metrics, Preset, Queue, Run, RunPage,
+  ArtifactList, Comparison, DatasetList, DatasetPreview, EventPage, LogLine, LogPage, Me, Memory, Metrics, Preset, Queue, Run, RunPage,
   RunSummary, Traces, WorkerList,
 } from "~/api/model";
 import { isFinal } from "~/api/model";
@@ -130,6 +130,13 @@ export const queueQuery = (id = "") =>
     queryKey: ["queue", id],
     queryFn: ({ signal }) => request<Queue>(query("/queue", { id: id || undefined }), { signal }),
     refetchInterval: 5000,
+  });
+
+export const meQuery = () =>
+  queryOptions({
+    queryKey: ["me"],
+    queryFn: ({ signal }) => request<Me>("/me", { signal }),
+    staleTime: Infinity,
   });
 
 export const workersQuery = () =>

@@ -616,6 +616,43 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/workers/{worker_id}/drain": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Let a worker take nothing new and give its runs back
+         * @description Within a minute its runs are back in the queue, each with a checkpoint. Asking again changes nothing.
+         */
+        post: operations["drain_api_v1_workers__worker_id__drain_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/workers/{worker_id}/undrain": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Let a drained worker take runs again */
+        post: operations["undrain_api_v1_workers__worker_id__undrain_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/me": {
         parameters: {
             query?: never;
@@ -766,7 +803,7 @@ export interface components {
              * Action
              * @enum {string}
              */
-            action: "login" | "login-link.create" | "token.create" | "token.revoke" | "user.create" | "user.role" | "user.disable" | "user.enable" | "run.cancel" | "run.delete" | "change";
+            action: "login" | "login-link.create" | "token.create" | "token.revoke" | "user.create" | "user.role" | "user.disable" | "user.enable" | "run.cancel" | "run.delete" | "worker.drain" | "worker.undrain" | "change";
             /** Object Id */
             object_id: string;
             /**
@@ -956,7 +993,7 @@ export interface components {
         /**
          * Pairing
          * @description All pairs of one variant with the baseline. ``p_value`` is that of no difference in exact accuracy (sign-flip test
-         *     over the pairs, two-sided); None below ENOUGH_PAIRS.
+         *     over the pairs, two-sided); None below LEAST_PAIRS.
          */
         Pairing: {
             /** Baseline */
@@ -1486,6 +1523,12 @@ export interface components {
             version: string;
             /** Pools */
             pools: string[];
+            /** Schema */
+            schema: string;
+            /** Outdated */
+            outdated: boolean;
+            /** Drained At */
+            drained_at: number | null;
             /** Started At */
             started_at: number;
             /** Seen At */
@@ -3788,6 +3831,68 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["WorkerList"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    drain_api_v1_workers__worker_id__drain_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                worker_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Worker"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    undrain_api_v1_workers__worker_id__undrain_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                worker_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Worker"];
                 };
             };
             /** @description What went wrong */

@@ -1,13 +1,15 @@
-import { Skeleton } from "@mantine/core";
-import { useQuery } from "@tanstack/react-query";
+import { Button, Skeleton } from "@mantine/core";
+import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
+import { request } from "~/api/client";
 import type { Worker } from "~/api/model";
-import { runQuery, workersQuery } from "~/api/queries";
+import { meQuery, runQuery, workersQuery } from "~/api/queries";
 import { Ago } from "~/ui/Ago";
 import { Command } from "~/ui/Copy";
 import { Empty, Failure } from "~/ui/Empty";
 import { PageHead } from "~/ui/PageHead";
 import { Progress } from "~/ui/Progress";
+import { failed } from "~/ui/toast";
 import { QueuePanels } from "./QueuePanels";
 import classes from "./WorkersPage.module.css";
 
@@ -38,7 +40,10 @@ function WorkerCard({ worker }: { worker: Worker }) {
         <span className={classes.dot} aria-hidden />
         <strong className="truncate">{worker.host}</strong>
         <span className="faint num">pid {worker.pid}</span>
-        <span className={classes.state}>{worker.alive ? "alive" : "gone"}</span>
+        <span className={classes.state} data-testid="worker-state">
+          {stateWords(worker)}
+        </span>
+        {worker.alive && <DrainButton worker={worker} />}
       </div>
       <dl className={classes.facts}>
         <dt>Device</dt>
@@ -60,6 +65,31 @@ function WorkerCard({ worker }: { worker: Worker }) {
         ))}
       </div>
     </li>
+  );
+}
+
+function stateWords(worker: Worker): string {
+  if (!worker.alive) return "gone";
+  if (worker.outdated) return "of another version: takes nothing";
+  if (worker.drained_at === null) return "alive";
+  return worker.runs.length ? "drained: gives its runs back" : "drained";
+}
+
+/** For admins: a drained worker gives its runs back and takes nothing new. */
+function DrainButton({ worker }: { worker: Worker }) {
+  const client = useQueryClient();
+  const { data: me } = useQuery(meQuery());
+  const isDrained = worker.drained_at !== null;
+  const change = useMutation({
+    mutationFn: () => request<Worker>(`/workers/${encodeURIComponent(worker.id)}/${isDrained ? "undrain" : "drain"}`, { method: "POST" }),
+    onSuccess: () => client.invalidateQueries({ queryKey: ["workers"] }),
+    onError: failed,
+  });
+  if (me?.role !== "admin") return null;
+  return (
+    <Button size="compact-xs" variant="default" loading={change.isPending} onClick={() => change.mutate()} data-testid="drain">
+      {isDrained ? "Undrain" : "Drain"}
+    </Button>
   );
 }
 
