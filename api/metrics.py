@@ -18,6 +18,7 @@ from store import compare, events, ingest, metrics, traces
 
 router = APIRouter(tags=["measurements"], responses=RESPONSES)
 
+Keys = Annotated[str, Query(max_length=4000, description="Names with commas between; empty for all.")]
 AfterStep = Annotated[int | None, Query(ge=-1, le=2**53, description="Only what was measured after this step.")]
 CSV_LINES = 2000  # in one piece of the export
 
@@ -26,12 +27,11 @@ CSV_LINES = 2000  # in one piece of the export
 def read_metrics(
     run_id: str,
     engine: Engine,
-    keys: Annotated[str, Query(max_length=4000, description="Names with commas between; empty for all.")] = "",
+    keys: Keys = "",
     points: Annotated[int, Query(ge=4, le=100_000, description="At most so many per curve; extremes are kept.")] = 1000,
     after_step: AfterStep = None,
 ) -> models.SeriesList:
-    names = [name for name in keys.split(",") if name] or None
-    found = metrics.read(engine, run_id, names, points, after_step)
+    found = metrics.read(engine, run_id, _names(keys), points, after_step)
     return models.SeriesList(series=[models.Series.model_validate(series) for series in found])
 
 
@@ -52,8 +52,8 @@ def add_metrics(
     response_class=StreamingResponse,
     responses={200: {"content": {"text/csv": {"schema": {"type": "string"}}}, "description": "key,step,value"}},
 )
-def export_metrics(run_id: str, engine: Engine) -> StreamingResponse:
-    points = metrics.iter_points(engine, run_id)
+def export_metrics(run_id: str, engine: Engine, keys: Keys = "") -> StreamingResponse:
+    points = metrics.iter_points(engine, run_id, _names(keys))
     headers = {"Content-Disposition": f'attachment; filename="{run_id}-metrics.csv"'}
     return StreamingResponse(_csv(points), media_type="text/csv; charset=utf-8", headers=headers)
 
@@ -82,6 +82,10 @@ def compare_runs(
     run: Annotated[list[str], Query(min_length=1, max_length=200, description="Ids of the runs.")],
 ) -> compare.Comparison:
     return compare.compare(engine, list(dict.fromkeys(run)), speaker.sees)
+
+
+def _names(keys: str) -> list[str] | None:
+    return [name for name in keys.split(",") if name] or None
 
 
 def _csv(points: Iterator[tuple[str, int, float]]) -> Iterator[str]:

@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from client.errors import BadInput
-from client.http import Client, Json
+from client.http import Client
 from client.options import AsJson, RunRef
 from client.output import notes, out, print_json
 from client.render import datasets_table, escape, preview_table, size_words
@@ -88,26 +87,9 @@ def download(
 ) -> None:
     """Save the files of a run's newest checkpoint."""
     with Client(timeout_s=300) as client:
-        run_id = client.find(run)["id"]
-        artifacts = [a for a in client.artifacts(run_id) if a["size_bytes"] is not None]
-        if not artifacts:
-            raise BadInput(f"Run {run_id} has no files yet.")
-        newest = artifacts[0]["folder"]
-        saved = [_save(client, a, to / run_id) for a in artifacts if every or a["folder"] == newest]
+        saved = client.download_files(client.find(run)["id"], to, every)
     if as_json:
         print_json(saved)
         return
     for file in saved:
         out.print(f"{escape(file['path'])}  {size_words(file['size_bytes'])}", highlight=False)
-
-
-def _save(client: Client, artifact: Json, directory: Path) -> Json:
-    # Names come from the server: their last part only, so that none leads out of the directory.
-    folder = directory / Path(artifact["folder"]).name
-    path = folder / Path(artifact["name"]).name
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        size_bytes = client.download(artifact["id"], path)
-    except OSError as error:
-        raise BadInput(f"{path} can't be written: {error.strerror or error}") from error
-    return {"path": str(path), "size_bytes": size_bytes, "sha256": artifact["sha256"]}

@@ -120,10 +120,10 @@ def metrics(
     with Client() as client:
         run_id = client.find(run)["id"]
         if csv:
-            for piece in client.metrics_csv(run_id):
+            for piece in client.metrics_csv(run_id, keys or ()):
                 sys.stdout.write(piece)
             return
-        curves = client.metrics(run_id, keys or (), points)
+        curves = client.series(run_id, keys or (), points)
     if as_json:
         print_json(list(curves.values()))
     elif curves:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote
 
 import httpx
@@ -16,6 +17,10 @@ import httpx
 from client.errors import BadInput, Refused, Unreachable
 from client.home import Home
 from client.sse import Message, parse
+from client.submission import read_config
+
+if TYPE_CHECKING:
+    from client.curves import Curves
 
 Json = dict[str, Any]
 
@@ -25,7 +30,8 @@ STREAM_SILENCE_S = 45.0  # three of the server's heartbeats
 
 
 class Client:
-    """Talks to one platform. Raises Unreachable and Refused (client.errors)."""
+    """Talks to one platform: ``Client()`` to the one that the ``laser`` command would find. Raises Unreachable and Refused
+    (client.errors)."""
 
     def __init__(
         self,
@@ -61,10 +67,11 @@ class Client:
     # --- runs ------------------------------------------------------------------------------------------------------
 
     def submit(
-        self, config: Mapping[str, Any], idempotency_key: str | None = None, priority: str = "", pool: str = ""
+        self, config: Mapping[str, Any] | Path, idempotency_key: str | None = None, priority: str = "", pool: str = ""
     ) -> Json:
-        """Creates a run; the same ``idempotency_key`` again gives the same run. ``priority`` is high, normal or low; only
-        a worker with the label ``pool`` takes it."""
+        """Creates a run of a configuration or of the YAML or JSON file that holds it; the same ``idempotency_key`` again
+        gives the same run. ``priority`` is high, normal or low; only a worker with the label ``pool`` takes it."""
+        config = read_config(config) if isinstance(config, Path) else config
         headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
         params = {name: value for name, value in (("priority", priority), ("pool", pool)) if value}
         return self._json("POST", "runs", json=dict(config), headers=headers, params=params)
@@ -134,16 +141,22 @@ class Client:
 
     # --- what runs left --------------------------------------------------------------------------------------------
 
-    def metrics(
+    def metrics(self, run_id: str, keys: Sequence[str] = ()) -> Curves:
+        """Every point of a run's metrics (or those named) as numpy arrays, exactly as measured."""
+        from client.curves import from_csv  # loads numpy: a fifth of a second, which no command needs to wait for
+
+        return from_csv(self.metrics_csv(run_id, keys))
+
+    def series(
         self, run_id: str, keys: Sequence[str] = (), points: int = 1000, after_step: int | None = None
     ) -> dict[str, Json]:
         """Curves by metric name, each {steps, values, count}, thinned by the server to ``points`` with extremes kept."""
         query = _given({"keys": ",".join(keys), "points": points, "after_step": after_step})
         return {series["key"]: series for series in self._json("GET", f"runs/{run_id}/metrics", params=query)["series"]}
 
-    def metrics_csv(self, run_id: str) -> Iterator[str]:
+    def metrics_csv(self, run_id: str, keys: Sequence[str] = ()) -> Iterator[str]:
         """All points as CSV text, in pieces."""
-        with self._stream("GET", f"runs/{run_id}/metrics.csv") as response:
+        with self._stream("GET", f"runs/{run_id}/metrics.csv", params=_given({"keys": ",".join(keys)})) as response:
             yield from response.iter_text()
 
     def traces(self, run_id: str, site: str | None = None, after_step: int | None = None) -> list[Json]:
@@ -172,16 +185,42 @@ class Client:
         return _items(self._json("GET", f"runs/{run_id}/artifacts"))
 
     def download(self, artifact_id: str, path: Path) -> int:
-        """Saves an artifact at ``path``, whole or not at all; its size in bytes."""
-        partial = path.with_name(path.name + ".part")
+        """Saves an artifact at ``path``, whole or not at all; its size in bytes. Raises BadInput where its sha256 isn't the
+        one that the platform has noted."""
+        partial, digest = path.with_name(path.name + ".part"), hashlib.sha256()
         try:
             with self._stream("GET", f"artifacts/{artifact_id}") as response, partial.open("wb") as file:
                 for piece in response.iter_bytes():
+                    digest.update(piece)
                     file.write(piece)
+            if digest.hexdigest() != response.headers["X-SHA256"]:
+                raise BadInput(
+                    f"Artifact {artifact_id} is damaged on the platform: its sha256 isn't the one noted there."
+                )
             partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)
         return path.stat().st_size
+
+    def download_files(self, run_id: str, to: Path, every: bool = False) -> list[Json]:
+        """Saves the files of a run's newest checkpoint (or all that are kept) under ``to``, in a folder of the run with one
+        per checkpoint: {path, size_bytes, sha256} of each. Raises BadInput where there are none."""
+        artifacts = [a for a in self.artifacts(run_id) if a["size_bytes"] is not None]
+        if not artifacts:
+            raise BadInput(f"Run {run_id} has no files yet.")
+        newest = artifacts[0]["folder"]
+        return [self._save(a, to / run_id) for a in artifacts if every or a["folder"] == newest]
+
+    def _save(self, artifact: Json, directory: Path) -> Json:
+        # Names come from the server: their last part only, so that none leads out of the directory.
+        folder = directory / Path(artifact["folder"]).name
+        path = folder / Path(artifact["name"]).name
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            size_bytes = self.download(artifact["id"], path)
+        except OSError as error:
+            raise BadInput(f"{path} can't be written: {error.strerror or error}") from error
+        return {"path": str(path), "size_bytes": size_bytes, "sha256": artifact["sha256"]}
 
     def stream(self, run_id: str | None = None, after: str | int | None = None) -> Iterator[Message]:
         """Server-sent events as they happen, endlessly; a lost connection goes on after the last event seen."""
@@ -307,9 +346,9 @@ class Client:
         return response
 
     @contextlib.contextmanager
-    def _stream(self, method: str, path: str) -> Iterator[httpx.Response]:
+    def _stream(self, method: str, path: str, **options: Any) -> Iterator[httpx.Response]:
         try:
-            with self._http.stream(method, path) as response:
+            with self._http.stream(method, path, **options) as response:
                 _require_success(response)
                 yield response
         except httpx.TransportError as error:

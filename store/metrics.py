@@ -87,13 +87,22 @@ def read(
     ]
 
 
-def iter_points(engine: sa.Engine, run_id: str) -> Iterator[tuple[str, int, float]]:
-    """Every (key, step, value), by key and step, a few chunks at a time: a slow reader holds no transaction open.
+def iter_points(engine: sa.Engine, run_id: str, keys: Sequence[str] | None = None) -> Iterator[tuple[str, int, float]]:
+    """Every (key, step, value) of all metrics or ``keys``, by key and step. Raises NotFound at once."""
+    return (
+        (key, step, value)
+        for key, steps, values in iter_arrays(engine, run_id, keys)
+        for step, value in zip(steps.tolist(), values.tolist(), strict=True)
+    )
 
-    Raises NotFound at once.
+
+def iter_arrays(engine: sa.Engine, run_id: str, keys: Sequence[str] | None = None) -> Iterator[tuple[str, Any, Any]]:
+    """Every point as (key, steps int64, values float64), by key and step, a few thousand together; a few chunks are read at
+    a time, so that a slow reader holds no transaction open. Raises NotFound at once.
     """
     with database.read(engine) as connection:
-        return _iter_points(engine, number_of(connection, run_id))
+        wanted = [chunks.c.run == number_of(connection, run_id)]
+    return _iter_arrays(engine, wanted if keys is None else [*wanted, chunks.c.key.in_(keys)])
 
 
 def count_keys(connection: sa.Connection, number: int) -> int:
@@ -231,17 +240,15 @@ def _kept(values: Any, points: int) -> Any:
     return np.unique(np.concatenate([[0], chosen.astype(np.int64), [len(values) - 1]]))
 
 
-def _iter_points(engine: sa.Engine, number: int) -> Iterator[tuple[str, int, float]]:
+def _iter_arrays(engine: sa.Engine, wanted: list[sa.ColumnElement[bool]]) -> Iterator[tuple[str, Any, Any]]:
     place = ("", BEFORE_ALL)
     while True:
-        query = sa.select(chunks).where(
-            chunks.c.run == number, sa.tuple_(chunks.c.key, chunks.c.first_step) > sa.tuple_(*place)
-        )
+        later = sa.tuple_(chunks.c.key, chunks.c.first_step) > sa.tuple_(*place)
+        query = _whole.where(*wanted, later).order_by(chunks.c.key, chunks.c.first_step).limit(16)
         with database.read(engine) as connection:
-            rows = connection.execute(query.order_by(chunks.c.key, chunks.c.first_step).limit(16)).all()
+            rows = connection.execute(query).all()
         if not rows:
             return
         for row in rows:
-            steps, values = _unpacked([row])
-            yield from zip(itertools.repeat(row.key), steps.tolist(), values.tolist())
+            yield row.key, *_unpacked([row])
         place = (rows[-1].key, rows[-1].first_step)

@@ -18,7 +18,8 @@ def test_curves_hold_null_for_nan(api, finished):
 
 
 def test_the_export_has_every_point(api, finished):
-    response = api.get(f"runs/{finished()}/metrics.csv")
+    run_id = finished()
+    response = api.get(f"runs/{run_id}/metrics.csv")
     assert response.headers["content-disposition"].startswith("attachment")
     assert response.text.splitlines() == [
         "key,step,value",
@@ -27,6 +28,8 @@ def test_the_export_has_every_point(api, finished):
         "train.loss,2,nan",
         "train.loss,3,1.0",
     ]
+    some = api.get(f"runs/{run_id}/metrics.csv", params={"keys": "test.exact_accuracy,other"}).text
+    assert some.splitlines() == ["key,step,value", "test.exact_accuracy,3,0.5"]
 
 
 def test_traces_are_columns(api, finished):

@@ -2862,7 +2862,10 @@ export interface operations {
     };
     export_metrics_api_v1_runs__run_id__metrics_csv_get: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Names with commas between; empty for all. */
+                keys?: string;
+            };
             header?: never;
             path: {
                 run_id: string;
