@@ -79,26 +79,7 @@ def create_run(
     """
     now = time.time() if now is None else now
     with write(engine) as connection:
-        if earlier := _earlier(connection, config, owner_id, idempotency_key):
-            return earlier, False
-        source = _source(connection, config, owner_id)
-        inputs = _inputs(connection, config, source)
-        values = _row_values(config, source, now) | {"owner_id": owner_id, "idempotency_key": idempotency_key}
-        values |= {"band": BANDS[priority], "pool": clean(pool, 40)}
-        statement = insert(connection, runs).values(values)
-        once = statement.on_conflict_do_nothing(index_elements=["owner_id", "idempotency_key"])
-        row = connection.execute(once.returning(runs.c.number)).one_or_none()
-        if row is None and (earlier := _earlier(connection, config, owner_id, idempotency_key)):
-            return earlier, False
-        assert row is not None
-        if config.tags:
-            tags = [{"run": row.number, "tag": tag} for tag in dict.fromkeys(clean(tag, 40) for tag in config.tags)]
-            connection.execute(sa.insert(run_tags), tags)
-        if inputs:
-            connection.execute(sa.insert(run_datasets), [{"run": row.number, **i} for i in inputs])
-        data = {"state": "queued", "from": "", "reason": ""}
-        connection.execute(sa.insert(events).values(run=row.number, seq=1, time=now, kind="state", epoch=0, data=data))
-        return load(connection, [row.number])[0], True
+        return queue_run(connection, config, owner_id, idempotency_key, priority=priority, pool=pool, now=now)
 
 
 def get_run(engine: sa.Engine, run_id: str) -> Run:
@@ -241,6 +222,39 @@ def _who_cancelled(connection: sa.Connection, owner_id: str, by: str | None) -> 
 
 
 # --- creating ----------------------------------------------------------------------------------------------------------
+
+
+def queue_run(
+    connection: sa.Connection,
+    config: RunConfig,
+    owner_id: str,
+    idempotency_key: str | None = None,
+    *,
+    priority: Priority,
+    pool: str,
+    now: float,
+) -> tuple[Run, bool]:
+    """``create_run`` inside a transaction."""
+    if earlier := _earlier(connection, config, owner_id, idempotency_key):
+        return earlier, False
+    source = _source(connection, config, owner_id)
+    inputs = _inputs(connection, config, source)
+    values = _row_values(config, source, now) | {"owner_id": owner_id, "idempotency_key": idempotency_key}
+    values |= {"band": BANDS[priority], "pool": clean(pool, 40)}
+    statement = insert(connection, runs).values(values)
+    once = statement.on_conflict_do_nothing(index_elements=["owner_id", "idempotency_key"])
+    row = connection.execute(once.returning(runs.c.number)).one_or_none()
+    if row is None and (earlier := _earlier(connection, config, owner_id, idempotency_key)):
+        return earlier, False
+    assert row is not None
+    if config.tags:
+        tags = [{"run": row.number, "tag": tag} for tag in dict.fromkeys(clean(tag, 40) for tag in config.tags)]
+        connection.execute(sa.insert(run_tags), tags)
+    if inputs:
+        connection.execute(sa.insert(run_datasets), [{"run": row.number, **i} for i in inputs])
+    data = {"state": "queued", "from": "", "reason": ""}
+    connection.execute(sa.insert(events).values(run=row.number, seq=1, time=now, kind="state", epoch=0, data=data))
+    return load(connection, [row.number])[0], True
 
 
 def _row_values(config: RunConfig, source: sa.Row[Any] | None, now: float) -> dict[str, Any]:
