@@ -14,6 +14,7 @@ from api.problems import RESPONSES
 from api.schema import BODY, PATCH
 from laser_core.config import StoreKind, parse_run
 from store import events, run_list, runs
+from store.filters import MAX_LENGTH
 from store.policy import Priority
 from store.run_list import RunQuery
 from store.states import State
@@ -70,6 +71,10 @@ def list_runs(
     tag: Annotated[list[str], Query(description="All of these.", max_length=16)] = [],  # noqa: B006
     text: Annotated[str, Query(max_length=200, description="In the name, the id or a tag.")] = "",
     id: Annotated[list[str], Query(description="Any of these.", max_length=200)] = [],  # noqa: B006
+    filter: Annotated[
+        str,
+        Query(max_length=MAX_LENGTH, description="Such as `state:running metric.exact_accuracy>0.9`: docs/filter.md."),
+    ] = "",
     sort: Annotated[
         str, Query(max_length=140, description="created, updated, name, state or metric.KEY; a leading minus reverses.")
     ] = "-created",
@@ -77,7 +82,9 @@ def list_runs(
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> models.RunPage:
     """A page of the runs that fit, and how many there are in all. Members see their own runs."""
-    query = RunQuery(tuple(state), kind, store, tuple(tag), text, tuple(id), sort, cursor, limit)
+    query = RunQuery(
+        tuple(state), kind, store, tuple(tag), text, tuple(id), filter, speaker.user_id, sort, cursor, limit
+    )
     return models.RunPage.model_validate(run_list.list_runs(engine, query, speaker.sees))
 
 

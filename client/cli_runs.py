@@ -23,6 +23,7 @@ def register(app: typer.Typer) -> None:
     """Adds the commands to the ``laser`` command."""
     for command in (submit, queue, runs, show, logs, metrics, cancel, clone, delete, compare):
         app.command(rich_help_panel="Runs")(command)
+    app.command("list", hidden=True)(runs)  # the same by the name that many try first
 
 
 def submit(
@@ -61,6 +62,9 @@ def runs(
     store: Annotated[str, typer.Option(help="Activation store, such as none, checkpoint or laser-coded.")] = "",
     tag: Annotated[list[str] | None, typer.Option(help="Only with this tag; may be repeated.")] = None,
     text: Annotated[str, typer.Option(help="Only with these letters in name, id or tag.")] = "",
+    filter: Annotated[
+        str, typer.Option("--filter", "-f", help="Such as 'state:running metric.exact_accuracy>0.9' (docs/filter.md).")
+    ] = "",
     sort: Annotated[
         str, typer.Option(help="created, updated, name, state or metric.NAME; a leading - for descending.")
     ] = "-created",
@@ -69,7 +73,9 @@ def runs(
 ) -> None:
     """List runs, newest first."""
     with Client() as client:
-        page = client.runs(state=state, kind=kind, store=store, tag=tag, text=text, sort=sort, limit=limit)
+        page = client.runs(
+            state=state, kind=kind, store=store, tag=tag, text=text, filter=filter, sort=sort, limit=limit
+        )
     if as_json:
         print_json(page)
         return

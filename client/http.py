@@ -81,7 +81,8 @@ class Client:
         return self._json("GET", "queue", params={"limit": limit})
 
     def runs(self, **query: Any) -> Json:
-        """One page: {items, next_cursor, total}. Filters: state, kind, store, tag, text, id; sort, cursor, limit."""
+        """One page: {items, next_cursor, total}. Filters: filter, state, kind, store, tag, text, id; sort, cursor,
+        limit."""
         return self._json("GET", "runs", params=_given(query))
 
     def iter_runs(self, **query: Any) -> Iterator[Json]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.compiler import compiles
 
 BUSY_TIMEOUT_MS = 30_000
 SCHEMA_LOCK, CLAIM_LOCK = 0x1A5E12AB, 0x1A5E12AC  # any numbers, the same in every process
@@ -43,6 +44,52 @@ def lock_claims(connection: sa.Connection) -> None:
     """Lets claims in one at a time until the transaction ends. SQLite's write lock does so already."""
     if connection.dialect.name == "postgresql":
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(CLAIM_LOCK)))
+
+
+class json_text(sa.sql.functions.GenericFunction[Any]):
+    """``json_text(column, ("store", "kind"))``: the string there in a column of JSON as text, true and false as words, else
+    NULL. The path's parts must be plain names."""
+
+    type: sa.types.TypeEngine[Any] = sa.String()
+    inherit_cache = True
+
+    def __init__(self, column: sa.ColumnElement[Any], path: tuple[str, ...]) -> None:
+        super().__init__(
+            column, sa.literal_column(f"'$.{'.'.join(path)}'"), sa.literal_column(f"'{{{','.join(path)}}}'")
+        )
+
+
+class json_number(json_text):
+    """The number there, else NULL."""
+
+    type = sa.Double()
+    inherit_cache = True
+
+
+@compiles(json_text, "sqlite")
+def _json_text_sqlite(element: json_text, compiler: Any, **options: Any) -> str:
+    column, path, _ = (compiler.process(clause, **options) for clause in element.clauses)
+    kind, value = f"json_type({column}, {path})", f"json_extract({column}, {path})"
+    return f"CASE {kind} WHEN 'text' THEN {value} WHEN 'true' THEN 'true' WHEN 'false' THEN 'false' END"
+
+
+@compiles(json_number, "sqlite")
+def _json_number_sqlite(element: json_number, compiler: Any, **options: Any) -> str:
+    column, path, _ = (compiler.process(clause, **options) for clause in element.clauses)
+    return f"CASE WHEN json_type({column}, {path}) IN ('integer', 'real') THEN json_extract({column}, {path}) END"
+
+
+@compiles(json_text, "postgresql")
+def _json_text_postgresql(element: json_text, compiler: Any, **options: Any) -> str:
+    column, _, path = (compiler.process(clause, **options) for clause in element.clauses)
+    kind = f"jsonb_typeof({column}::jsonb #> {path})"
+    return f"CASE WHEN {kind} IN ('string', 'boolean') THEN {column}::jsonb #>> {path} END"
+
+
+@compiles(json_number, "postgresql")
+def _json_number_postgresql(element: json_number, compiler: Any, **options: Any) -> str:
+    column, _, path = (compiler.process(clause, **options) for clause in element.clauses)
+    return f"CASE WHEN jsonb_typeof({column}::jsonb #> {path}) = 'number' THEN ({column}::jsonb #>> {path})::float8 END"
 
 
 def sqlite_engine(url: sa.URL) -> sa.Engine:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import UnionType
@@ -18,6 +19,7 @@ import sqlalchemy as sa
 from laser_core.schema import Problem
 from store.database import read
 from store.errors import Refused
+from store.filter_fields import condition, matches_text
 from store.runs import Run, load, owned
 from store.states import State
 from store.tables import run_tags, runs, series
@@ -37,6 +39,8 @@ class RunQuery:
     tag: tuple[str, ...] = ()
     text: str = ""  # in the name, the id or a tag
     ids: tuple[str, ...] = ()
+    filter: str = ""  # in the language of store.filters
+    me: str = ""  # id of the user whom owner:me means there
     sort: str = "-created"  # one of SORTS or metric.<key>; a leading minus for descending
     cursor: str | None = None
     limit: int = 50
@@ -52,7 +56,8 @@ class Page:
 
 
 def list_runs(engine: sa.Engine, query: RunQuery, owners: Owners) -> Page:
-    """A page of the runs of ``owners``. Raises Refused for an unknown state, sort or limit, or a cursor of another order."""
+    """A page of the runs of ``owners``. Raises Refused for an unknown state, sort or limit, a filter
+    that can't be understood, or a cursor of another order."""
     if not 1 <= query.limit <= MAX_LIMIT:
         raise Refused(Problem("limit", f"expected 1 to {MAX_LIMIT}, got {query.limit}"))
     wanted = [*_filters(query), *([] if owners is None else [owned(owners)])]
@@ -89,9 +94,9 @@ def _filters(query: RunQuery) -> list[sa.ColumnElement[bool]]:
         conditions.append(runs.c.id.in_([_plain(run_id) for run_id in query.ids]))
     conditions += [_tagged(run_tags.c.tag == _plain(tag)) for tag in query.tag]
     if text := _plain(query.text).strip():
-        in_tag = _tagged(run_tags.c.tag.icontains(text, autoescape=True))
-        in_name = runs.c.name.icontains(text, autoescape=True)
-        conditions.append(sa.or_(in_name, runs.c.id == text.lower(), in_tag))
+        conditions.append(matches_text(text))
+    if (filtered := condition(query.filter, query.me, time.time())) is not None:
+        conditions.append(filtered)
     return conditions
 
 

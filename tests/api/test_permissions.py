@@ -35,6 +35,7 @@ TABLE = {
     "GET /runs/{run_id}/memory": "401 404 200 200 200",
     "GET /runs/{run_id}/artifacts": "401 404 200 200 200",
     "GET /artifacts/{artifact_id}": "401 404 200 200 200",
+    "GET /filters/fields": "401 200 200 200 200",
     "GET /queue": "401 200 200 200 200",
     "GET /compare?run={run_id}": "401 404 200 200 200",
     "GET /stream": "401 200 200 200 200",

@@ -133,11 +133,25 @@ def test_the_list_is_filtered_sorted_and_paged(api):
     ids = [run["id"] for run in first["items"]]
     assert {run["id"] for run in api.get("runs", params={"id": ids}).json()["items"]} == set(ids)
     assert api.get("runs", params=[("state", "queued"), ("state", "failed")]).json()["total"] == 5
+    asked = {"filter": 'owner:me tag:t seed>=2 (config.store.kind=laser OR name~"4")', "sort": "created"}
+    assert [run["seed"] for run in api.get("runs", params=asked).json()["items"]] == [3, 4]
+
+
+def test_a_filter_box_is_told_what_to_offer(api):
+    api.post("runs", json={"kind": "train", "tags": ["ablation"]})
+    known = api.get("filters/fields").json()
+    by_name = {field["name"]: field for field in known["fields"]}
+    assert "running" in by_name["state"]["values"]
+    assert by_name["config.training.steps"]["kind"] == "number"
+    assert ">=" in known["operators"]["number"]
+    assert (known["tags"], known["metrics"]) == (["ablation"], [])
 
 
 BAD_QUESTIONS = [
     ({"state": "sleeping"}, "state"),
     ({"sort": "colour"}, "sort"),
+    ({"filter": "state:running sat:x"}, "filter"),
+    ({"filter": "(" * 2001}, "filter"),
     ({"cursor": "nonsense"}, "cursor"),
     ({"limit": 0}, "limit"),
     ({"limit": "many"}, "limit"),

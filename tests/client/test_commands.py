@@ -133,6 +133,15 @@ def test_lists_and_looks(server: Server, run: dict[str, Any]) -> None:
     assert "has no files yet" in server.laser("download", run["id"]).stderr
 
 
+def test_the_filter_language(server: Server, run: dict[str, Any]) -> None:
+    asked = ("--filter", "config.training.steps=20 tag:tried owner:me")
+    for command in ("runs", "list"):
+        assert [item["id"] for item in server.json(command, *asked)["items"]] == [run["id"]]
+    wrong = server.laser("runs", "--filter", "state:walking")
+    assert wrong.returncode == 2
+    assert "column 7: expected one of queued" in wrong.stderr
+
+
 def test_cancel_clone_delete_follow(server: Server, run: dict[str, Any]) -> None:
     copy = server.json("clone", run["id"], "--set", "store.kind=none", "--set", "name=copy")
     assert copy["config"]["store"] == {"kind": "none"}

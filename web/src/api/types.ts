@@ -129,6 +129,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/filters/fields": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What a filter may ask
+         * @description Every field and the operators of its kind; tags and metrics of the newest thousand runs that the speaker sees.
+         */
+        get: operations["fields_api_v1_filters_fields_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/queue": {
         parameters: {
             query?: never;
@@ -842,6 +862,26 @@ export interface components {
             items: components["schemas"]["Event"][];
         };
         /**
+         * Field
+         * @description A name that a filter may compare. ``values`` are all there are of a choice, examples for other kinds.
+         */
+        Field: {
+            /** Name */
+            name: string;
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "choice" | "text" | "number" | "duration" | "time";
+            /** Help */
+            help: string;
+            /**
+             * Values
+             * @default []
+             */
+            values: string[];
+        };
+        /**
          * Group
          * @description Runs of one store variant; the spreads are those of its succeeded runs. ``saved_fraction`` is mean saved bytes /
          *     mean eager bytes.
@@ -869,6 +909,22 @@ export interface components {
              * @constant
              */
             status: "ok";
+        };
+        /**
+         * Known
+         * @description What a filter box offers.
+         */
+        Known: {
+            /** Fields */
+            fields: components["schemas"]["Field"][];
+            /** Operators */
+            operators: {
+                [key: string]: ("=" | "<" | "<=" | ">" | ">=" | "~" | "*")[];
+            };
+            /** Tags */
+            tags: string[];
+            /** Metrics */
+            metrics: string[];
         };
         /** LogLine */
         LogLine: {
@@ -2452,6 +2508,8 @@ export interface operations {
                 text?: string;
                 /** @description Any of these. */
                 id?: string[];
+                /** @description Such as `state:running metric.exact_accuracy>0.9`: docs/filter.md. */
+                filter?: string;
                 /** @description created, updated, name, state or metric.KEY; a leading minus reverses. */
                 sort?: string;
                 cursor?: string | null;
@@ -2741,6 +2799,35 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["LogPage"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    fields_api_v1_filters_fields_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Known"];
                 };
             };
             /** @description What went wrong */
