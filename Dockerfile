@@ -22,9 +22,10 @@ VOLUME /data
 FROM base AS api
 COPY api api
 COPY --from=web /build/web/dist web/dist
+ENV LASER_HOST=0.0.0.0
 EXPOSE 8420
 HEALTHCHECK --interval=10s --timeout=3s CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8420/api/v1/health', timeout=2)"]
-CMD ["python", "-m", "uvicorn", "api.app:create_app", "--factory", "--host", "0.0.0.0", "--port", "8420", "--timeout-graceful-shutdown", "5"]
+CMD ["python", "-m", "api"]
 
 FROM base AS worker
 USER 0

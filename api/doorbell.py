@@ -9,10 +9,9 @@ import queue
 import threading
 
 import structlog
-from celery import Celery
-from kombu.exceptions import OperationalError
 
-TASK = "worker.ring"  # worker.app
+from store import broker
+
 TIMEOUT_S = 0.5
 WAITING_RINGS = 1000
 
@@ -25,7 +24,7 @@ class Doorbell:
     def __init__(self, broker_url: str) -> None:
         self.broker_url = broker_url
         self._rings: queue.Queue[bool] = queue.Queue(WAITING_RINGS)
-        self._celery = _producer(broker_url) if broker_url else None
+        self._celery = broker.producer("api", broker_url, TIMEOUT_S) if broker_url else None
         self._thread = threading.Thread(target=self._work, name="doorbell", daemon=True)
         if self._celery is not None:
             self._thread.start()
@@ -41,15 +40,7 @@ class Doorbell:
 
     def check(self) -> str:
         """ "ok", "not configured", or what is wrong with the broker; takes a second at most."""
-        if self._celery is None:
-            return "not configured"
-        try:
-            with self._celery.connection_for_write() as connection:
-                connection.ensure_connection(max_retries=1, interval_start=0, timeout=2 * TIMEOUT_S)
-                connection.default_channel.close()
-        except (OperationalError, OSError) as error:
-            return f"unreachable: {type(error).__name__}"
-        return "ok"
+        return "not configured" if self._celery is None else broker.check(self._celery)
 
     def close(self) -> None:
         """Sends what waits and ends the thread; gives up on a broker that doesn't answer."""
@@ -70,8 +61,8 @@ class Doorbell:
         while self._rings.get():
             try:
                 assert self._celery is not None
-                self._celery.send_task(TASK, ignore_result=True, retry=False)
-            except (OperationalError, OSError) as error:
+                broker.ring(self._celery)
+            except broker.AWAY as error:
                 log.warning("doorbell.broker_away", error=type(error).__name__, dropped=self._drop_waiting() + 1)
 
     def _drop_waiting(self) -> int:
@@ -82,20 +73,3 @@ class Doorbell:
         if ended:
             self._rings.put_nowait(False)
         return dropped
-
-
-def _producer(broker_url: str) -> Celery:
-    app = Celery("api", broker=broker_url, set_as_current=False)
-    app.conf.update(
-        task_ignore_result=True,
-        task_serializer="json",
-        broker_connection_retry=False,
-        broker_connection_timeout=TIMEOUT_S,
-        broker_transport_options={
-            "socket_timeout": TIMEOUT_S,
-            "socket_connect_timeout": TIMEOUT_S,
-            "max_retries": 0,
-            "retry_on_timeout": False,
-        },
-    )
-    return app

@@ -173,10 +173,7 @@ class Stack:
         self.say(f"{service.name:<8} ready in {time.monotonic() - began:.1f} s")
 
     def _api_command(self, env: Mapping[str, str]) -> Command:
-        argv = [sys.executable, "-m", "uvicorn", "api.app:create_app", "--factory", "--host", HOST]
-        argv += ["--port", str(self.options.port), "--no-access-log"]
-        argv += ["--timeout-graceful-shutdown", "2"]  # open event streams would hold it for ever
-        return Command("api", argv, env, self.home.logs / "api.log")
+        return Command("api", [sys.executable, "-m", "api"], env, self.home.logs / "api.log")
 
     def _worker_command(self, env: Mapping[str, str], number: int) -> Command:
         name = "worker" if self.options.workers == 1 else f"worker{number}"

@@ -21,26 +21,22 @@ import structlog
 from billiard.process import current_process
 from celery import Celery, signals
 
-from store import database
+from store import broker, database
 from store.settings import Settings
 from worker import device, logs
 from worker.keeper import Keeper
 from worker.process import tie_to_parent
 from worker.supervisor import Slot
 
-TASK = "worker.ring"
-
 log = structlog.stdlib.get_logger("worker.app")
 settings = Settings()
 app = Celery("worker", broker=settings.broker_url or None, set_as_current=False)
 app.conf.update(
+    broker.settings(settings.broker_url),
     worker_concurrency=settings.slots,
     worker_prefetch_multiplier=1,
     worker_disable_prefetch=True,  # a busy slot must not sit on a ring that a free one could answer
     task_acks_late=False,  # a lost ring is the reconciler's, not the broker's, to send again
-    task_ignore_result=True,
-    task_serializer="json",
-    accept_content=["json"],
     worker_cancel_long_running_tasks_on_connection_loss=False,
     broker_connection_retry=True,
     broker_connection_retry_on_startup=True,
@@ -70,7 +66,7 @@ def is_draining() -> bool:
     return _Here.is_told_to_stop or _Here.draining[0] != 0
 
 
-@app.task(name=TASK, ignore_result=True)  # type: ignore[untyped-decorator]
+@app.task(name=broker.TASK, ignore_result=True)  # type: ignore[untyped-decorator]
 def ring() -> None:
     """Trains what is queued, run after run, until nothing is left."""
     if _Here.slot is None:

@@ -20,14 +20,12 @@ from pathlib import Path
 import sqlalchemy as sa
 import structlog
 from celery import Celery
-from kombu.exceptions import OperationalError
 
-from store import claims, database, workers
+from store import broker, claims, database, workers
 from store.errors import NotFound, Outdated
 from store.settings import Settings
 from worker import device, logs
 
-TASK = "worker.ring"  # worker.app, which sets up a whole worker when imported
 RING_EXPIRES_S = 60.0
 LED_ROUNDS = 4  # a leader that misses so many rounds is replaced
 SPOOL_KEPT_S = 7 * 86_400.0
@@ -84,8 +82,8 @@ class Reconciler:
     def _ring(self, times: int) -> None:
         try:
             for _ in range(times):
-                self.bell.send_task(TASK, ignore_result=True, retry=False, expires=RING_EXPIRES_S)
-        except (OperationalError, OSError) as error:
+                broker.ring(self.bell, RING_EXPIRES_S)
+        except broker.AWAY as error:
             if not self._is_broker_away:
                 log.warning("broker is away", error=str(error))
             self._is_broker_away = True
@@ -96,21 +94,8 @@ class Reconciler:
 
 
 def bell(broker_url: str) -> Celery:
-    """Sends rings, and gives up soon on a broker that is away."""
-    app = Celery("reconciler", broker=broker_url, set_as_current=False)
-    app.conf.update(
-        task_ignore_result=True,
-        task_serializer="json",
-        broker_connection_retry=False,
-        broker_connection_timeout=BROKER_TIMEOUT_S,
-        broker_transport_options={
-            "socket_timeout": BROKER_TIMEOUT_S,
-            "socket_connect_timeout": BROKER_TIMEOUT_S,
-            "max_retries": 0,
-            "retry_on_timeout": False,
-        },
-    )
-    return app
+    """As ``broker.producer``."""
+    return broker.producer("reconciler", broker_url, BROKER_TIMEOUT_S)
 
 
 def sweep(spool: Path, now: float) -> None:

@@ -134,8 +134,8 @@ def test_many_streams_leave_room_for_requests(live, server, token, started):
 
 
 def test_a_signal_ends_open_streams_and_the_server(tmp_path):
-    environment = {"PATH": os.environ["PATH"], "LASER_HOME": str(tmp_path)}
-    command = [sys.executable, "-m", "uvicorn", "api.app:create_app", "--factory", "--port", "0"]
+    environment = {"PATH": os.environ["PATH"], "LASER_HOME": str(tmp_path), "LASER_PORT": "0"}
+    command = [sys.executable, "-m", "api"]
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
         try:
             line = next(line for line in process.stderr if "running on" in line)

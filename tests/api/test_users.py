@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from api.app import create_app
 from store import access, users
+from store.admin import way_in
+from store.errors import Conflict
 
 
 @pytest.fixture
@@ -158,6 +164,22 @@ def test_beyond_loopback_needs_users_and_names(app, engine):
     users.change(engine, "ann", is_disabled=True)
     with pytest.raises(ValueError, match="LASER_HOST"):
         create_app(settings)
+
+
+def test_a_server_that_may_not_listen_there_says_why(settings, database_url):
+    own = {"LASER_HOME": str(settings.home), "LASER_DATABASE_URL": database_url, "LASER_HOST": "0.0.0.0"}
+    command = [sys.executable, "-m", "api"]
+    done = subprocess.run(command, env=os.environ | own, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert done.stderr.startswith("api: LASER_HOST: expected 127.0.0.1")
+
+
+def test_the_first_admin_comes_in_without_the_api(engine, nobody):
+    headers = {"Authorization": f"Bearer {way_in(engine, 'ann')}"}
+    assert nobody.get("/api/v1/me", headers=headers).json()["role"] == "admin"
+    users.add(engine, "bob", "member")
+    with pytest.raises(Conflict, match="'bob' is a member"):
+        way_in(engine, "bob")
 
 
 def test_a_stream_ends_with_its_token(live, api, engine, server):

@@ -68,7 +68,7 @@ def test_up_starts_all_restarts_what_dies_and_stops_in_order(home_path: Path, pr
         url = announced(process)["url"]
         with Client(url, Home(home_path).token) as client:
             assert [(w["alive"], w["slots"]) for w in client.workers()] == [(True, 1)]
-            for part in ("valkey-server", "uvicorn", "-A worker.app"):
+            for part in ("valkey-server", "-m api", "-A worker.app"):
                 pid = int(next(p for p in processes_of(home_path) if part in p).split()[0])
                 os.kill(pid, signal.SIGKILL)
                 eventually(
@@ -90,7 +90,7 @@ def test_up_starts_all_restarts_what_dies_and_stops_in_order(home_path: Path, pr
 def test_nothing_outlives_a_killed_up(
     home_path: Path, gone: Callable[[Path], bool], processes_of: Processes, moment: str
 ) -> None:
-    part = {"api": "uvicorn", "worker": "celery", "training": "worker.trainer"}[moment]
+    part = {"api": "-m api", "worker": "celery", "training": "worker.trainer"}[moment]
     with started(home_path, *up(home_path)) as process:
         if moment == "training":
             url = announced(process)["url"]

@@ -15,7 +15,7 @@ STEPS = 200
 PARTS = {
     "worker": ("celery", "worker"),
     "trainer": ("worker.trainer",),
-    "api": ("uvicorn", "api.app"),
+    "api": ("-m api",),
     "broker": ("valkey",),
 }
 
