@@ -10,6 +10,7 @@ import typer
 
 from client.errors import RunFailed
 from client.http import FINAL_STATES, Client, Json
+from client.local import become_run
 from client.options import AsJson, RunRef, RunRefs, Settings
 from client.output import notes, out, print_json
 from client.render import comparison_table, escape, log_line, metrics_table, queue_table, run_panel, runs_table
@@ -24,6 +25,7 @@ def register(app: typer.Typer) -> None:
     for command in (submit, queue, runs, show, logs, metrics, cancel, clone, delete, compare):
         app.command(rich_help_panel="Runs")(command)
     app.command("list", hidden=True)(runs)  # the same by the name that many try first
+    app.command("run", rich_help_panel="Runs")(run_here)
 
 
 def submit(
@@ -41,6 +43,23 @@ def submit(
     with Client() as client:
         made = client.submit(config, idempotency_key or None, priority, pool)
         _follow_up(client, made, follow, wait, as_json)
+
+
+def run_here(
+    file: Annotated[Path, typer.Argument(help="Run configuration in YAML or JSON; - reads standard input.")],
+    settings: Settings = None,
+    directory: Annotated[Path | None, typer.Option(help="Where results go; runs/NAME if not given.")] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the newest checkpoint in the directory.")
+    ] = False,
+    threads: Annotated[int, typer.Option(min=0, help="CPU threads of torch; 0 for its own choice.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Carry out a run here and now, without a platform; the files are those of `python -m laser_core`."""
+    options = ["--directory", str(directory)] if directory else []
+    options += ["--threads", str(threads)] if threads else []
+    options += ["--resume"] * resume + ["--json"] * as_json
+    become_run(with_settings(read_config(file), settings or ()), options)
 
 
 def queue(

@@ -9,6 +9,7 @@ Exit status: 0 done, 1 failed, 2 the run can't be carried out as asked, 130 stop
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import re
 import signal
@@ -64,10 +65,13 @@ class Interrupt:
 
 def _run(words: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m laser_core", description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument("config", type=Path, help="the run as JSON, as POST /api/v1/runs takes it")
+    parser.add_argument(
+        "config", type=Path, help="the run as JSON, as POST /api/v1/runs takes it; - reads standard input"
+    )
     parser.add_argument("--directory", type=Path, help="where results go; runs/<name> if not given")
     parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint in the directory")
     parser.add_argument("--threads", type=int, default=None, help="CPU threads of torch")
+    parser.add_argument("--json", action="store_true", help="print directory and result as JSON")
     options = parser.parse_args(words)
     config = _read(options.config)
     directory = options.directory or Path("runs") / _folder_name(config)
@@ -76,9 +80,11 @@ def _run(words: list[str]) -> int:
         raise ConfigError(Problem("--directory", message))
     result = _carry_out(config, directory, options.resume, options.threads)
     if result is None:
-        again = f"python -m laser_core {options.config} --directory {directory} --resume"
-        print(f"stopped; to go on: {again}", file=sys.stderr)
+        print(f"stopped; to go on: the same again with --directory {directory} --resume", file=sys.stderr)
         return EXIT_INTERRUPTED
+    if options.json:
+        print(json.dumps({"directory": str(directory), "result": dataclasses.asdict(result)}))
+        return 0
     values = ", ".join(f"{name} {value:.6g}" for name, value in result.values.items())
     print(f"done: {values}; see {directory}")
     return 0
@@ -86,7 +92,8 @@ def _run(words: list[str]) -> int:
 
 def _read(path: Path) -> RunConfig:
     try:
-        return parse_run(json.loads(path.read_text(encoding="utf-8")))
+        text = sys.stdin.read() if str(path) == "-" else path.read_text(encoding="utf-8")
+        return parse_run(json.loads(text))
     except OSError as error:
         raise ConfigError(Problem(str(path), f"can't be read: {error.strerror}")) from error
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:

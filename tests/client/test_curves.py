@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import client
+import client.http
 from client.curves import Curve, Curves, from_csv
 from client.errors import BadInput
 
@@ -43,3 +45,9 @@ def test_a_missing_library_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(BadInput, match="pip install pandas"):
         Curves().to_pandas()
+
+
+def test_the_package_gives_the_client_and_nothing_else():
+    assert client.Client is client.http.Client
+    with pytest.raises(AttributeError, match="no attribute 'Server'"):
+        client.Server  # noqa: B018

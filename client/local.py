@@ -1,0 +1,27 @@
+"""Hands a run over to ``python -m laser_core``, which needs no platform."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from client.errors import BadInput
+
+
+def become_run(config: dict[str, Any], options: Sequence[str]) -> NoReturn:
+    """Turns this process into the one that carries out the run, so that Ctrl-C and the exit code are its own. It reads the
+    configuration from standard input: there is no file to remove afterwards. Raises BadInput without torch."""
+    if importlib.util.find_spec("torch") is None:
+        raise BadInput("torch isn't installed here: pip install torch, or `laser submit` to a platform that has it.")
+    with tempfile.TemporaryFile() as text:
+        text.write(json.dumps(config, default=str).encode())
+        text.seek(0)
+        os.dup2(text.fileno(), sys.stdin.fileno())
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execv(sys.executable, [sys.executable, "-m", "laser_core", "-", *options])
