@@ -41,7 +41,7 @@ def version(as_json: AsJson = False) -> None:
 
 
 @app.command(rich_help_panel="Platform")
-def schema() -> None:
-    """JSON Schema of a run's configuration: every field with its default, limits and meaning."""
+def schema(as_json: AsJson = False) -> None:
+    """JSON Schema of a run's configuration: every field with its default, limits and meaning. Always JSON."""
     with Client() as client:
         print_json(client.get("schema/run"))

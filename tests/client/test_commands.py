@@ -120,7 +120,11 @@ def test_lists_and_looks(server: Server, run: dict[str, Any]) -> None:
     assert run["id"] in table
     assert "queued" in table
     (waiting,) = server.json("queue")["items"]
-    assert (waiting["run_id"], waiting["band"], waiting["reason"]) == (run["id"], "high", "no worker is alive, or all are drained")
+    assert (waiting["run_id"], waiting["band"], waiting["reason"]) == (
+        run["id"],
+        "high",
+        "no worker is alive, or all are drained",
+    )
     shown = server.laser("queue").stdout
     assert run["id"] in shown
     assert "1 waiting, 0 of 0 slots busy" in shown
