@@ -339,7 +339,7 @@ def test_every_command_explains_itself_and_speaks_json() -> None:
     found = dict(commands(typer.main.get_command(app)))
     assert {"laser submit", "laser run", "laser datasets add", "laser schema"} < found.keys()
     for name, command in found.items():
-        assert len(command.help) > 10, name
+        assert command.help, name
         assert any("--json" in parameter.opts for parameter in command.params), name
 
 
