@@ -47,6 +47,7 @@ bench-gpu: ## the main stores at width 512, batch 768, on a GPU; needs a Python 
 
 accuracy: install ## train every store on paired seeds, on from where it stopped (hours); rows in docs/results
 	@$(BIN)/python -m benchmarks.accuracy $(ARGS)
+	@$(BIN)/python -m benchmarks.bitwise
 
 results: install ## write the book docs/results/README.md anew from the raw files beside it
 	@$(BIN)/python -m benchmarks.book $(ARGS)

@@ -42,7 +42,10 @@ class StepScores:
 
 @dataclass(frozen=True)
 class Scores:
-    """Means over all puzzles; accuracies are 0..1, ``supervision_steps`` is when the model first wished to halt."""
+    """Means over all puzzles; accuracies are 0..1, ``supervision_steps`` is when the model first wished to halt.
+
+    ``valid_accuracy`` is the share of answers that the rules accept, whatever the label says; None without rules.
+    """
 
     exact_accuracy: float
     cell_accuracy: float
@@ -50,11 +53,13 @@ class Scores:
     supervision_steps: float
     puzzles: int
     steps: tuple[StepScores, ...]  # after each supervision step
+    valid_accuracy: float | None = None
 
     def metrics(self, step: int) -> Metrics:
         """The metrics ``test.*`` of this evaluation."""
-        names = ("exact_accuracy", "cell_accuracy", "supervision_steps")
-        return Metrics(step, {f"test.{name}": getattr(self, name) for name in names})
+        names = ("exact_accuracy", "valid_accuracy", "cell_accuracy", "supervision_steps")
+        values = {f"test.{name}": getattr(self, name) for name in names}
+        return Metrics(step, {name: value for name, value in values.items() if value is not None})
 
     def curves(self) -> Iterator[Metrics]:
         """``steps.*`` and ``halting.*`` over supervision steps."""
@@ -75,21 +80,27 @@ class Scores:
         }
 
 
-def score(model: TRM, puzzles: Puzzles, batch_size: int, supervision_steps: int) -> Generator[int, None, Scores]:
+def score(
+    model: TRM, puzzles: Puzzles, batch_size: int, supervision_steps: int, valid: Verifier | None = None
+) -> Generator[int, None, Scores]:
     """Solves all ``puzzles``, yielding how many are done after each batch; the generator's value is the Scores."""
     device = model.answer_init.device
     sums_T5 = torch.zeros(supervision_steps, 5, dtype=torch.float64, device=device)
+    accepted = 0
     for start in range(0, len(puzzles), batch_size):
         batch = puzzles.batch(slice(start, start + batch_size), device)
-        sums_T5 += _batch_sums(model, batch, supervision_steps)
+        batch_sums_T5, answers_BS = _solved(model, batch, supervision_steps)
+        sums_T5 += batch_sums_T5
+        accepted += int(valid(batch.inputs_BS, answers_BS).sum()) if valid else 0
         yield start + len(batch.inputs_BS)
-    return _scores(sums_T5.tolist(), len(puzzles))
+    scores = _scores(sums_T5.tolist(), len(puzzles))
+    return dataclasses.replace(scores, valid_accuracy=accepted / len(puzzles) if valid else None)
 
 
 @torch.inference_mode()
-def _batch_sums(model: TRM, batch: Batch, supervision_steps: int) -> Tensor:
-    """After each supervision step: right puzzles, cell accuracy, loss, puzzles that wish to halt for the first time, and
-    how many of those are right."""
+def _solved(model: TRM, batch: Batch, supervision_steps: int) -> tuple[Tensor, Tensor]:
+    """After each supervision step (T, 5): right puzzles, cell accuracy, loss, puzzles that wish to halt for the first time,
+    and how many of those are right. And the answers (B, S) after the last."""
     rows: list[Tensor] = []
     going_B = torch.ones_like(batch.puzzles_B, dtype=torch.bool)
     for _, outputs in unrolled(model, batch, supervision_steps):
@@ -98,7 +109,7 @@ def _batch_sums(model: TRM, batch: Batch, supervision_steps: int) -> Tensor:
         going_B &= ~wishes_B
         values = (losses.exact_B, losses.cell_accuracy_B, losses.total, wishes_B, wishes_B & losses.exact_B)
         rows.append(torch.stack([value.sum().double() for value in values]))
-    return torch.stack(rows)
+    return torch.stack(rows), outputs.logits_BSV.argmax(-1)
 
 
 def _scores(sums_T5: list[list[float]], puzzles: int) -> Scores:
@@ -128,9 +139,11 @@ def evaluate(config: EvalConfig, checkpoint: Checkpoint, *, files: Mapping[str, 
     projector = make_projector(config, model, task, trained, checkpoint) if config.projection.rank else None
     passes = _Passes(len(puzzles), 1 + (config.rollouts > 1) + (projector is not None))
     yield Started(0, passes.total, device_name(device), sum(p.numel() for p in model.parameters()), versions())
-    scores = yield from passes.told(score(model, puzzles, config.batch_size, config.supervision_steps))
+    scores = yield from passes.told(score(model, puzzles, config.batch_size, config.supervision_steps, valid))
     yield from scores.curves()
     values = scores.halting()
+    if scores.valid_accuracy is not None:
+        values["valid_accuracy"] = scores.valid_accuracy
     notes: dict[str, str] = {"split": config.split, "weights": config.weights}
     if config.rollouts > 1:
         rolled = yield from passes.told(roll_out(model, puzzles, config, valid))
@@ -139,7 +152,8 @@ def evaluate(config: EvalConfig, checkpoint: Checkpoint, *, files: Mapping[str, 
         exact, cells = rolled.accuracy(picks)
         values |= {"plain.exact_accuracy": scores.exact_accuracy} | rolled.validity(picks)
         notes["choose"] = config.choose
-        scores = dataclasses.replace(scores, exact_accuracy=exact, cell_accuracy=cells)
+        accepted = values.get("valid_accuracy")
+        scores = dataclasses.replace(scores, exact_accuracy=exact, cell_accuracy=cells, valid_accuracy=accepted)
     if projector:
         steps = config.projection.multiple * trained.training.supervision_steps
         comparison = yield from passes.told(compare(model, puzzles, config, steps, projector))

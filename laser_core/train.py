@@ -111,9 +111,9 @@ def _steps(trainer: Trainer, wants_pause: Callable[[], bool]) -> Iterator[Event]
 
 def _evaluated(trainer: Trainer) -> Generator[Event, None, Scores]:
     """Scores of the averaged weights on the test puzzles; lets the consumer in after every batch."""
-    scoring = score(
-        trainer.averaged_model(), trainer.task.test, EVALUATION_BATCH, trainer.config.training.supervision_steps
-    )
+    task, supervision_steps = trainer.task, trainer.config.training.supervision_steps
+    valid = task.valid if task.has_verifier else None
+    scoring = score(trainer.averaged_model(), task.test, EVALUATION_BATCH, supervision_steps, valid)
     while True:
         try:
             next(scoring)

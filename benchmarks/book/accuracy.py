@@ -14,8 +14,11 @@ from benchmarks.book.page import (
     HOLDS,
     OPEN,
     Section,
+    answer_of,
     between,
     csv_rows,
+    loaded,
+    machine_of,
     missing,
     number,
     p_value,
@@ -43,7 +46,26 @@ def sections(folder: Path) -> list[Section]:
     strangers = sorted(set(rows) - set(TASKS))
     if strangers:
         raise SystemExit(f"{folder / RAW[0]}: rows of {', '.join(strangers)}, expected tasks {', '.join(TASKS)}")
-    return made
+    return [*made, _bitwise(folder)]
+
+
+def _bitwise(folder: Path) -> Section:
+    claim = "gradient checkpointing ends with the same weights as plain training, to the bit"
+    command = "python -m benchmarks.bitwise"
+    name, report = loaded(folder, "bitwise.json")
+    if not report:
+        return missing("Checkpointing is exact", claim, command)
+    plain = {row["block"]: row["weights_sha256"] for row in report["rows"] if row["store"] == BASELINE}
+    rows = [row for row in report["rows"] if row["store"] != BASELINE]
+    lines = [
+        (row["block"], row["store"], f"{row['steps']:g}", row["weights_sha256"][:12], plain[row["block"]][:12])
+        for row in rows
+    ]
+    return Section(
+        "Checkpointing is exact", claim, answer_of([row["weights_sha256"] == plain[row["block"]] for row in rows]),
+        command, (name,), f"The 4×4 task above, seed 0; {machine_of(report)}.",
+        [table(("block", "store", "steps", "sha256 of the final weights", f"with `{BASELINE}`"), lines)],
+    )  # fmt: skip
 
 
 def _section(name: str, task: Task, rows: Rows, curves: Curves) -> Section:

@@ -1,6 +1,7 @@
 """Evaluation counts what is right, on any split of any task that suits the checkpoint."""
 
 from collections.abc import Callable
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,17 @@ from laser_core.config import ConfigError, EvalConfig, ModelConfig, TrainConfig,
 from laser_core.evaluate import Scores, evaluate, score
 from laser_core.events import Event, Metrics, Progress, Result, Snapshot, Started
 from laser_core.model import TRM
+from laser_core.rollouts import Verifier
 from laser_core.stores import ActivationStore
 from laser_core.tasks import Puzzles, PuzzleTask
+from laser_core.tasks.mazes import MazeRules
 from laser_core.train import train
 
 Make = Callable[..., TrainConfig]
 
 
-def scored(model: TRM, puzzles: Puzzles, batch_size: int, steps: int) -> Scores:
-    scoring = score(model, puzzles, batch_size, steps)
+def scored(model: TRM, puzzles: Puzzles, batch_size: int, steps: int, valid: Verifier | None = None) -> Scores:
+    scoring = score(model, puzzles, batch_size, steps, valid)
     while True:
         try:
             next(scoring)
@@ -179,7 +182,7 @@ def test_a_verifier_is_refused_where_the_task_has_none(
 def test_the_result_of_rollouts_is_that_of_the_chosen_ones(
     trained: tuple[Checkpoint, list[Event]], monkeypatch: pytest.MonkeyPatch, choose: str
 ) -> None:
-    right = iter([False, False, True])  # the third rollout passes
+    right = chain([False], [False, False, True], repeat(False))  # the plain pass, then rollouts: the third passes
 
     def valid(self: PuzzleTask, inputs_BS: torch.Tensor, predictions_BS: torch.Tensor) -> torch.Tensor:
         return torch.full((len(inputs_BS),), next(right))
@@ -201,3 +204,27 @@ def test_the_result_of_rollouts_is_that_of_the_chosen_ones(
     assert isinstance(plain, Result)
     assert result.values["plain.exact_accuracy"] == plain.values["exact_accuracy"]
     assert result.values["loss"] == plain.values["loss"]
+
+
+def test_answers_that_the_rules_accept_count_beside_those_that_equal_the_label() -> None:
+    """Two mazes with two shortest paths each: the answer to the first takes the other one, to the second a wall's cell."""
+    question = torch.tensor([3, 2, 2, 2, 1, 2, 2, 2, 4], dtype=torch.uint8)  # S around a wall to G
+    labels = torch.tensor([[3, 5, 5, 2, 1, 5, 2, 2, 4]] * 2, dtype=torch.uint8)
+    answers = torch.tensor([[3, 2, 2, 5, 1, 2, 5, 5, 4], [3, 5, 5, 2, 5, 5, 2, 2, 4]])
+    rules = MazeRules(3)
+
+    class Answering(TRM):
+        def supervision_step(self, carry: Any, batch: Any) -> Any:
+            carry, outputs = super().supervision_step(carry, batch)
+            outputs.logits_BSV.copy_(torch.nn.functional.one_hot(answers, self.vocab_size) * 100.0)
+            return carry, outputs
+
+    config = ModelConfig(width=8, heads=2, layers=1, latent_steps=1, cycles=1)
+    model = Answering(config, rules.vocab_size, 9, store=ActivationStore(), generator=torch.Generator())
+    puzzles = Puzzles(question.repeat(2, 1), labels)
+    judged = scored(model, puzzles, 2, 1, rules.valid)
+    assert (judged.exact_accuracy, judged.valid_accuracy) == (0, 0.5)
+    assert judged.metrics(7).values["test.valid_accuracy"] == 0.5
+    unjudged = scored(model, puzzles, 2, 1)
+    assert unjudged.valid_accuracy is None
+    assert "test.valid_accuracy" not in unjudged.metrics(7).values
