@@ -1,4 +1,4 @@
-"""Runs: create, list, read, cancel, clone, delete."""
+"""Runs: create, list, read, cancel, pause, resume, clone, delete."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from api.context import Bell, Config, Engine, Speaker
 from api.problems import RESPONSES
 from api.schema import BODY, PATCH
 from laser_core.config import StoreKind, parse_run
-from store import events, run_list, runs
+from store import events, pause, run_list, runs
 from store.filters import MAX_LENGTH
 from store.policy import Priority
 from store.run_list import RunQuery
@@ -97,6 +97,22 @@ def read(run_id: str, engine: Engine) -> models.Run:
 def cancel(run_id: str, engine: Engine, speaker: Speaker) -> models.Run:
     """A waiting run is cancelled at once, a running one at its worker's next heartbeat. Asking again changes nothing."""
     return models.Run.model_validate(runs.request_cancel(engine, run_id, by=speaker.user_id))
+
+
+@router.post("/{run_id}/pause", status_code=202, summary="Pause a run")
+def request_pause(run_id: str, engine: Engine, speaker: Speaker) -> models.Run:
+    """A waiting run is paused at once, a running one with a checkpoint at its worker's next heartbeat. Asking again changes
+    nothing."""
+    return models.Run.model_validate(pause.request_pause(engine, run_id, by=speaker.user_id))
+
+
+@router.post("/{run_id}/resume", status_code=202, summary="Let a paused run go on")
+def resume(run_id: str, engine: Engine, speaker: Speaker, bell: Bell) -> models.Run:
+    """It waits for its turn and goes on from its checkpoint. Asking again changes nothing."""
+    run, is_queued = pause.resume(engine, run_id, by=speaker.user_id)
+    if is_queued:
+        bell.ring()
+    return models.Run.model_validate(run)
 
 
 @router.post(

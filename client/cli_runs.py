@@ -22,7 +22,7 @@ Wait = Annotated[bool, typer.Option("--wait", help="Return when the run has ende
 
 def register(app: typer.Typer) -> None:
     """Adds the commands to the ``laser`` command."""
-    for command in (submit, queue, runs, show, logs, metrics, cancel, clone, delete, compare):
+    for command in (submit, queue, runs, show, logs, metrics, cancel, pause, resume, clone, delete, compare):
         app.command(rich_help_panel="Runs")(command)
     app.command("list", hidden=True)(runs)  # the same by the name that many try first
     app.command("run", rich_help_panel="Runs")(run_here)
@@ -161,6 +161,18 @@ def cancel(references: RunRefs, as_json: AsJson = False) -> None:
     """Cancel runs; one that is training stops within a few seconds."""
     with Client() as client:
         _print_runs([client.cancel(client.find(reference)["id"]) for reference in references], as_json)
+
+
+def pause(references: RunRefs, as_json: AsJson = False) -> None:
+    """Pause runs; one that is training saves a checkpoint and gives its slot away."""
+    with Client() as client:
+        _print_runs([client.pause(client.find(reference)["id"]) for reference in references], as_json)
+
+
+def resume(references: RunRefs, as_json: AsJson = False) -> None:
+    """Let paused runs go on from their checkpoints, when their turn comes."""
+    with Client() as client:
+        _print_runs([client.resume(client.find(reference)["id"]) for reference in references], as_json)
 
 
 def clone(

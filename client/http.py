@@ -132,6 +132,14 @@ class Client:
         """Asks for the run to stop; it answers at its next heartbeat."""
         return self._json("POST", f"runs/{run_id}/cancel")
 
+    def pause(self, run_id: str) -> Json:
+        """Asks for the run to stop with a checkpoint and wait; it answers at its next heartbeat."""
+        return self._json("POST", f"runs/{run_id}/pause")
+
+    def resume(self, run_id: str) -> Json:
+        """Puts a paused run back in the queue."""
+        return self._json("POST", f"runs/{run_id}/resume")
+
     def clone(self, run_id: str, changes: Mapping[str, Any] | None = None) -> Json:
         """A new run of the same configuration with ``changes``: a JSON merge patch, in which a new ``kind`` starts afresh."""
         return self._json("POST", f"runs/{run_id}/clone", json=dict(changes or {}))

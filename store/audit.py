@@ -26,6 +26,8 @@ Action = Literal[
     "user.disable",
     "user.enable",
     "run.cancel",
+    "run.pause",
+    "run.resume",
     "run.delete",
     "worker.drain",
     "worker.undrain",

@@ -48,8 +48,11 @@ class Orders:
     """What a beat brings back."""
 
     cancel: bool
+    pause: bool = False
     drain: bool = False  # the worker's, not the run's: back to the queue with a checkpoint
 
+
+_RELEASED = {State.cancelling: State.cancelled, State.pausing: State.paused}  # where a run goes from its worker's hands
 
 _sources = runs.alias("sources")
 
@@ -164,7 +167,11 @@ def heartbeat(
             shown = {"step": progress.step, "steps": progress.steps, "step_time_s": progress.step_time_s}
             values |= shown | {"updated_at": now}
         connection.execute(sa.update(runs).where(runs.c.number == row.number).values(values))
-        return Orders(cancel=row.state == State.cancelling, drain=is_drained(connection, row.worker_id))
+        return Orders(
+            cancel=row.state == State.cancelling,
+            pause=row.state == State.pausing,
+            drain=is_drained(connection, row.worker_id),
+        )
 
 
 def finish(
@@ -194,14 +201,13 @@ def finish(
 
 
 def release(engine: sa.Engine, run_id: str, epoch: int, reason: str, *, now: float | None = None) -> None:
-    """Gives the run back to the queue (a drained worker); not counted as lost. A cancelled one becomes cancelled.
-
-    Raises Superseded.
+    """Gives the run back to the queue (a drained worker); not counted as lost. One that is being cancelled becomes
+    cancelled, one that is being paused becomes paused. Raises Superseded.
     """
     now = time.time() if now is None else now
     with write(engine) as connection:
         row = hold(connection, run_id, epoch)
-        target = State.cancelled if row.state == State.cancelling else State.queued
+        target = _RELEASED.get(State(row.state), State.queued)
         move(connection, row.number, epoch, State(row.state), target, clean(reason, 2000), now)
 
 
@@ -209,15 +215,14 @@ def lose(
     engine: sa.Engine, run_id: str, epoch: int, reason: str, max_attempts: int = 3, *, now: float | None = None
 ) -> None:
     """Gives back a run whose training process was killed. Counts as a lost worker: after ``max_attempts`` since its last
-    checkpoint the run fails, as it may be what kills them. A cancelled one becomes cancelled. Raises Superseded.
+    checkpoint the run fails, as it may be what kills them. One that is being cancelled becomes cancelled, one that is being
+    paused becomes paused. Raises Superseded.
     """
     now = time.time() if now is None else now
     with write(engine) as connection:
         row = hold(connection, run_id, epoch)
-        target, lost = State.queued, row.lost + 1
-        if row.state == State.cancelling:
-            target = State.cancelled
-        elif lost >= max_attempts:
+        target, lost = _RELEASED.get(State(row.state), State.queued), row.lost + 1
+        if target != State.cancelled and lost >= max_attempts:
             target = State.failed
             reason += f"; lost {lost} times without a new checkpoint, so it isn't tried again"
         move(connection, row.number, epoch, State(row.state), target, clean(reason, 2000), now, lost=lost)

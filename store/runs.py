@@ -119,7 +119,7 @@ def request_cancel(
         if state not in (State.cancelling, State.cancelled):
             held = state not in (State.queued, State.paused)
             target = State.cancelling if held else State.cancelled
-            reason = reason or _who_cancelled(connection, row.owner_id, by)
+            reason = reason or said_by(connection, "cancelled", row.owner_id, by)
             move(connection, row.number, row.epoch, state, target, reason, now)
             if by is not None:
                 audit.record(connection, by, "run.cancel", run_id, now, f"was {state}, of {row.owner_id}")
@@ -206,6 +206,11 @@ def load(connection: sa.Connection, numbers: Any) -> list[Run]:
     return [_run(rows[n], sorted(tags.get(n, ())), latest.get(n, {})) for n in numbers if n in rows]
 
 
+def said_by(connection: sa.Connection, what: str, owner_id: str, by: str | None) -> str:
+    """``what`` was done to a run of ``owner_id``, and by whom, as a reason."""
+    return f"{what} by {'its owner' if by is None or by == owner_id else find(connection, by).name}"
+
+
 def _run(row: sa.Row[Any], tags: list[str], latest: dict[str, float]) -> Run:
     same = {name: getattr(row, name) for name in Run.__dataclass_fields__ if name in runs.c}
     same |= {
@@ -215,10 +220,6 @@ def _run(row: sa.Row[Any], tags: list[str], latest: dict[str, float]) -> Run:
         "priority": NAMES[row.band],
     }
     return Run(**same, attempt=row.epoch, tags=tuple(tags), latest=latest)
-
-
-def _who_cancelled(connection: sa.Connection, owner_id: str, by: str | None) -> str:
-    return "cancelled by its owner" if by is None or by == owner_id else f"cancelled by {find(connection, by).name}"
 
 
 # --- creating ----------------------------------------------------------------------------------------------------------

@@ -28,8 +28,8 @@ LEASED = frozenset({State.starting, State.running, State.pausing, State.cancelli
 
 # A run that ended before its worker heard of the cancel or pause keeps its true ending.
 TRANSITIONS: dict[State, frozenset[State]] = {
-    State.queued: frozenset({State.starting, State.cancelled, State.failed}),
-    State.starting: frozenset({State.running, State.queued, State.cancelling, State.failed}),
+    State.queued: frozenset({State.starting, State.paused, State.cancelled, State.failed}),
+    State.starting: frozenset({State.running, State.queued, State.cancelling, State.pausing, State.failed}),
     State.running: frozenset({State.succeeded, State.failed, State.queued, State.cancelling, State.pausing}),
     State.pausing: frozenset({State.paused, State.queued, State.cancelling, State.succeeded, State.failed}),
     State.paused: frozenset({State.queued, State.cancelled, State.failed}),

@@ -216,8 +216,8 @@ class Supervisor:
             self._beat_due = time.monotonic() + settings.heartbeat_s
             if orders.cancel and self.asked != "cancel":
                 self._ask("cancel")
-            elif orders.drain and not self.asked:
-                self._ask("drain")
+            elif (orders.pause or orders.drain) and not self.asked:
+                self._ask("pause" if orders.pause else "drain")
 
     def _forward(self, everything: bool) -> bool:
         """Stores what the spool holds, one batch unless ``everything``. Whether nothing is left."""

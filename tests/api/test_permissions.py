@@ -24,6 +24,8 @@ TABLE = {
     "GET /runs": "401 200 200 200 200",
     "GET /runs/{run_id}": "401 404 200 200 200",
     "POST /runs/{run_id}/cancel": "401 404 202 403 202",
+    "POST /runs/{run_id}/pause": "401 404 409 403 409",  # it has ended
+    "POST /runs/{run_id}/resume": "401 404 409 403 409",
     "POST /runs/{run_id}/clone": "401 404 201 403 201",
     "DELETE /runs/{run_id}": "401 404 204 403 204",
     "GET /runs/{run_id}/events": "401 404 200 200 200",

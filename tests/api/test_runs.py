@@ -180,6 +180,17 @@ def test_cancel_is_repeatable_and_only_ended_runs_are_deleted(api, started, sett
     assert api.get(f"runs/{waiting}").status_code == 404
 
 
+def test_pause_and_resume_are_repeatable(api, started):
+    run_id = started()
+    for _ in range(2):
+        paused = api.post(f"runs/{run_id}/pause")
+        assert (paused.status_code, paused.json()["state"]) == (202, "pausing")
+    assert "still pausing" in api.post(f"runs/{run_id}/resume").json()["detail"]
+    waiting = api.post("runs", json={"kind": "train", "seed": 1}).json()["id"]
+    for how, state in (("pause", "paused"), ("pause", "paused"), ("resume", "queued"), ("resume", "queued")):
+        assert api.post(f"runs/{waiting}/{how}").json()["state"] == state
+
+
 def test_delete_takes_the_files_along(api, finished, settings):
     run_id = finished()
     assert (settings.artifacts_dir / run_id).is_dir()

@@ -153,9 +153,10 @@ def test_cancel_clone_delete_follow(server: Server, run: dict[str, Any]) -> None
     assert copy["config"]["store"] == {"kind": "none"}
     assert copy["config"]["training"] == run["config"]["training"]
     assert server.laser("delete", copy["id"]).returncode == 2
+    assert [server.json(how, copy["id"])["state"] for how in ("pause", "resume")] == ["paused", "queued"]
     assert server.json("cancel", copy["id"])["state"] == "cancelled"
     log = server.laser("logs", "-f", copy["id"]).stdout.splitlines()
-    assert [line.split(" ", 1)[1].partition(":")[0] for line in log] == ["queued", "cancelled"]
+    assert [line.split(" ", 1)[1].partition(":")[0] for line in log] == ["queued", "paused", "queued", "cancelled"]
     assert server.json("delete", copy["id"]) == {"deleted": [copy["id"]]}
     assert server.laser("show", copy["id"]).returncode == 2
 
@@ -341,6 +342,29 @@ def test_every_command_explains_itself_and_speaks_json() -> None:
     for name, command in found.items():
         assert command.help, name
         assert any("--json" in parameter.opts for parameter in command.params), name
+
+
+def test_every_command_explains_itself(server: Server) -> None:
+    listing = server.laser("--help").stdout
+    for command in (
+        "demo",
+        "up",
+        "open",
+        "login",
+        "submit",
+        "runs",
+        "show",
+        "logs",
+        "metrics",
+        "cancel",
+        "pause",
+        "resume",
+        "clone",
+        "delete",
+        "audit",
+    ):
+        assert f" {command} " in listing
+        assert "--json" in server.laser(command, "--help").stdout
 
 
 def test_completion_for_the_shell() -> None:

@@ -17,6 +17,7 @@ from laser_core.events import CheckpointSaved, Metrics
 from store import access, claims, database, events, metrics
 from store.errors import Conflict, Superseded
 from store.ingest import ingest, spool_offset
+from store.pause import request_pause, resume
 from store.run_list import RunQuery, list_runs
 from store.runs import create_run, get_run, request_cancel
 from store.settings import Settings
@@ -113,7 +114,8 @@ class Life(RuleBasedStateMachine):
             claims.mark_running(self.engine, attempt.run_id, attempt.epoch, now=self.now)
             orders = claims.heartbeat(self.engine, attempt.run_id, attempt.epoch, LEASE_S, now=self.now)
             assert live
-            assert orders.cancel == (get_run(self.engine, attempt.run_id).state == State.cancelling)
+            state = get_run(self.engine, attempt.run_id).state
+            assert (orders.cancel, orders.pause) == (state == State.cancelling, state == State.pausing)
 
     @rule(attempt=attempts, steps=st.integers(1, 4), saves=st.booleans(), repeats=st.booleans())
     def train(self, attempt, steps, saves, repeats):
@@ -145,7 +147,7 @@ class Life(RuleBasedStateMachine):
                 assert live or before.state == state  # said again
                 self.runs[attempt.run_id].ending = state
         except Conflict:
-            assert before.state in (State.starting, State.running)
+            assert before.state in (State.starting, State.running, State.pausing)
 
     @rule(attempt=attempts)
     def release(self, attempt):
@@ -161,6 +163,14 @@ class Life(RuleBasedStateMachine):
             self.note_endings(State.cancelled)
         except Conflict:
             assert self.runs[run_id].ending in (State.succeeded, State.failed)
+
+    @rule(run_id=run_ids, goes_on=st.booleans())
+    def pause(self, run_id, goes_on):
+        before = get_run(self.engine, run_id).state
+        try:
+            resume(self.engine, run_id, now=self.now) if goes_on else request_pause(self.engine, run_id, now=self.now)
+        except Conflict:
+            assert before in FINAL | {State.cancelling} or (goes_on and before == State.pausing)
 
     @rule(passed=st.sampled_from([1.0, LEASE_S + 1, 700.0]))
     def expire(self, passed):

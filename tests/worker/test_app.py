@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from store import events, workers
+from store.pause import request_pause, resume
 from store.runs import get_run
 from store.states import State
 from worker.reconciler import bell
@@ -82,6 +83,18 @@ def test_a_drained_worker_hands_over_within_a_minute_and_another_goes_on(
     ended = assert_undisturbed(run.id)
     assert ended.attempt == 2
     assert any("is drained" in event.data.get("reason", "") for event in events.after(engine, run.id, kind="state"))
+
+
+def test_a_paused_run_goes_on_as_if_nothing_had_been(
+    engine, start_worker, submit, tiny, midway, eventually, assert_undisturbed
+):
+    start_worker()
+    run = submit(**tiny)
+    midway(run.id)
+    request_pause(engine, run.id)
+    eventually(lambda: get_run(engine, run.id).state == State.paused)
+    resume(engine, run.id)
+    assert assert_undisturbed(run.id).attempt == 2
 
 
 def test_nothing_is_left_when_the_main_process_is_killed(engine, start_worker, submit, tiny, midway, eventually):

@@ -9,6 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from store import claims, events, workers
+from store.pause import request_pause, resume
 from store.runs import get_run, request_cancel
 from store.states import State
 from tests.worker.standin import STEPS
@@ -129,6 +130,25 @@ def test_draining_leaves_a_checkpoint_and_gives_the_run_back(engine, slot, submi
     assert "shuts down" in waiting.reason
     with engine.connect() as connection:
         assert connection.execute(sa.text("SELECT lost FROM runs")).scalar() == 0
+
+
+def test_a_paused_run_leaves_a_checkpoint_and_waits_for_its_resume(engine, slot, submit, meanwhile, losses):
+    run = submit()
+    meanwhile(lambda: losses(run.id), lambda: request_pause(engine, run.id))
+    slot("patient").take_one()
+    waiting = get_run(engine, run.id)
+    assert (waiting.state, waiting.reason, waiting.checkpoint) == (State.paused, "paused at step 10", "step-00000010")
+    assert not slot("good").take_one()
+    resume(engine, run.id)
+    assert slot("good").take_one()
+    assert get_run(engine, run.id).state == State.succeeded
+
+
+def test_who_cancels_while_a_run_pauses_gets_it_cancelled(engine, slot, submit, meanwhile, losses):
+    run = submit()
+    meanwhile(lambda: losses(run.id), lambda: (request_pause(engine, run.id), request_cancel(engine, run.id)))
+    slot("patient").take_one()
+    assert get_run(engine, run.id).state == State.cancelled
 
 
 def test_a_drained_worker_gives_its_run_back_and_takes_none(engine, slot, submit, meanwhile, losses):

@@ -13,7 +13,7 @@ from worker.verdict import Finish, Lose, Release, judge
 
 
 @pytest.mark.parametrize("exit_code", [DONE, FAILED, STOPPED, -signal.SIGKILL])
-@pytest.mark.parametrize("asked", ["", "cancel", "drain", "shutdown"])
+@pytest.mark.parametrize("asked", ["", "cancel", "pause", "drain", "shutdown"])
 def test_a_run_with_its_result_has_succeeded_whatever_came_after(exit_code, asked):
     assert judge(exit_code, True, asked, 9, "") == Finish(State.succeeded)
 
@@ -30,7 +30,15 @@ def test_an_error_fails_the_run_with_its_last_words(asked):
 
 
 @pytest.mark.parametrize(
-    ("exit_code", "asked"), [(STOPPED, ""), (STOPPED, "drain"), (STOPPED, "shutdown"), (-signal.SIGKILL, "drain")]
+    ("exit_code", "asked"),
+    [
+        (STOPPED, ""),
+        (STOPPED, "drain"),
+        (STOPPED, "shutdown"),
+        (STOPPED, "pause"),
+        (-signal.SIGKILL, "pause"),
+        (-signal.SIGKILL, "drain"),
+    ],
 )
 def test_a_run_that_was_told_to_stop_goes_on_later(exit_code, asked):
     verdict = judge(exit_code, False, asked, 9, "")

@@ -69,6 +69,47 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/runs/{run_id}/pause": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Pause a run
+         * @description A waiting run is paused at once, a running one with a checkpoint at its worker's next heartbeat. Asking again changes
+         *     nothing.
+         */
+        post: operations["request_pause_api_v1_runs__run_id__pause_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/runs/{run_id}/resume": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Let a paused run go on
+         * @description It waits for its turn and goes on from its checkpoint. Asking again changes nothing.
+         */
+        post: operations["resume_api_v1_runs__run_id__resume_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/runs/{run_id}/clone": {
         parameters: {
             query?: never;
@@ -823,7 +864,7 @@ export interface components {
              * Action
              * @enum {string}
              */
-            action: "login" | "login-link.create" | "token.create" | "token.revoke" | "user.create" | "user.role" | "user.disable" | "user.enable" | "run.cancel" | "run.delete" | "worker.drain" | "worker.undrain" | "change";
+            action: "login" | "login-link.create" | "token.create" | "token.revoke" | "user.create" | "user.role" | "user.disable" | "user.enable" | "run.cancel" | "run.pause" | "run.resume" | "run.delete" | "worker.drain" | "worker.undrain" | "change";
             /** Object Id */
             object_id: string;
             /**
@@ -2652,6 +2693,68 @@ export interface operations {
         };
     };
     cancel_api_v1_runs__run_id__cancel_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                run_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Run"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    request_pause_api_v1_runs__run_id__pause_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                run_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Run"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    resume_api_v1_runs__run_id__resume_post: {
         parameters: {
             query?: never;
             header?: never;

@@ -4,12 +4,12 @@ import { Link, useNavigate } from "@tanstack/react-router";
 import { API } from "~/api/client";
 import { isFinal, type Run } from "~/api/model";
 import { artifactsQuery, forgetRun } from "~/api/queries";
-import { cancelRun, deleteRun } from "~/run/actions";
+import { cancelRun, deleteRun, pauseRun, resumeRun } from "~/run/actions";
 import { Icon } from "~/ui/icons";
 import { failed, succeeded } from "~/ui/toast";
 import { useConfirm } from "~/ui/useConfirm";
 
-/** Clone, cancel, delete, download: what can be done with this run now. */
+/** Clone, pause, resume, cancel, delete, download: what can be done with this run now. */
 export function RunActions({ run }: { run: Run }) {
   const client = useQueryClient();
   const navigate = useNavigate();
@@ -46,6 +46,7 @@ export function RunActions({ run }: { run: Run }) {
   return (
     <div style={{ display: "flex", gap: 8, flexWrap: "wrap" }}>
       <Download run={run} />
+      {!isFinal(run.state) && <PauseOrResume run={run} />}
       <Button
         variant="default"
         leftSection={<Icon name="clone" />}
@@ -72,6 +73,28 @@ export function RunActions({ run }: { run: Run }) {
       )}
       {dialog}
     </div>
+  );
+}
+
+function PauseOrResume({ run }: { run: Run }) {
+  const client = useQueryClient();
+  const isPaused = run.state === "paused" || run.state === "pausing";
+  const change = useMutation({
+    mutationFn: () => (isPaused ? resumeRun : pauseRun)(run.id),
+    onSuccess: (changed) => client.setQueryData(["run", run.id], changed),
+    onError: failed,
+  });
+  return (
+    <Button
+      variant="default"
+      leftSection={<Icon name={isPaused ? "play" : "pause"} />}
+      loading={change.isPending}
+      disabled={run.state === "pausing" || run.state === "cancelling"}
+      onClick={() => change.mutate()}
+      data-testid={isPaused ? "resume" : "pause"}
+    >
+      {run.state === "pausing" ? "Pausing" : isPaused ? "Resume" : "Pause"}
+    </Button>
   );
 }
 

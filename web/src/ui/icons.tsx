@@ -13,6 +13,8 @@ const paths = {
   copy: "M9 9h11v11H9zM5 15H4V4h11v1",
   clone: "M8 8h12v12H8zM4 16V4h12M14 11v6M11 14h6",
   trash: "M4 7h16M10 11v6M14 11v6M6 7l1 13h10l1-13M9 7V4h6v3",
+  pause: "M8 6v12M16 6v12",
+  play: "M8 5l11 7-11 7z",
   stop: "M7 7h10v10H7z",
   download: "M12 4v11M7 11l5 5 5-5M5 20h14",
   upload: "M12 16V5M7 9l5-5 5 5M5 20h14",
