@@ -32,7 +32,7 @@ from api import (
     users,
 )
 from api.doorbell import Doorbell
-from api.gate import LOOPBACK, Gate
+from api.gate import Gate
 from api.requests import Requests
 from api.stream import Streams
 from store import access, database
@@ -53,7 +53,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     engine = database.connect(settings.database_url)
     database.migrate(engine)
     access.ensure_token_file(engine, settings.token_file)
-    if settings.host.strip("[]").lower() not in LOOPBACK and not others_exist(engine):
+    if not settings.is_local and not others_exist(engine):
         engine.dispose()
         raise ValueError(
             f"LASER_HOST: expected 127.0.0.1, localhost or ::1 while there is no user but the local one, got "

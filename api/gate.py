@@ -13,10 +13,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api import pages, problems
 from store import access, audit
 from store.access import Principal
+from store.settings import LOOPBACK
 
 COOKIE = "laser_session"
 OPEN = frozenset({("GET", "/api/v1/health"), ("GET", "/login"), ("POST", "/api/v1/session")})
-LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 SESSION = "/api/v1/session"  # logging out is open to everybody
 OWN = (SESSION, "/api/v1/login-codes", "/api/v1/tokens")  # what a viewer may change: the ways in

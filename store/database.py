@@ -14,6 +14,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 
 from store import dialect
 from store.errors import Outdated
@@ -57,24 +58,33 @@ def write(engine: sa.Engine) -> Iterator[sa.Connection]:
         yield connection
 
 
-def migrate(engine: sa.Engine) -> None:
-    """Brings the schema to the newest version; safe when several processes start at once.
+def migrate(engine: sa.Engine, revision: str | None = None) -> None:
+    """Brings the schema to ``revision``, the newest by default; safe when several processes start at once.
 
-    Raises RuntimeError when the database is of a newer version than this code.
+    Raises RuntimeError when the database is of a newer version than that: there is no way back.
     """
-    config = _alembic()
-    script = ScriptDirectory.from_config(config)
-    with read(engine) as connection:
-        current = MigrationContext.configure(connection).get_current_revision()
-    if current == script.get_current_head():
+    wanted, current = revision or head(), version(engine)
+    if current == wanted:
         return
-    known = {revision.revision for revision in script.walk_revisions()}
-    if current is not None and current not in known:
-        raise RuntimeError(f"the database has schema {current}, newer than this version knows: upgrade laser-lab")
+    if current is not None and current not in revisions(wanted):
+        raise RuntimeError(
+            f"the database has schema {current}, newer than {wanted}, which is wanted: use the laser-lab that made it, "
+            "or restore a backup of before its upgrade (`laser restore`)"
+        )
+    config = _alembic()
     with write(engine) as connection:
         dialect.lock_schema(connection)
         config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        command.upgrade(config, wanted)
+
+
+def revisions(last: str | None = None) -> list[str]:
+    """Every schema revision, from the first to ``last``, by default the newest. Raises LookupError for an unknown one."""
+    try:
+        walked = list(ScriptDirectory.from_config(_alembic()).iterate_revisions(last or "head", "base"))
+    except CommandError as error:
+        raise LookupError(f"no schema {last!r}") from error
+    return [revision.revision for revision in reversed(walked)]
 
 
 @functools.cache

@@ -11,6 +11,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.compiler import compiles
 
 BUSY_TIMEOUT_MS = 30_000
+SAFE_SQLITE = (3, 51, 3)  # before, several connections that write and checkpoint at once can corrupt a WAL
 SCHEMA_LOCK, CLAIM_LOCK = 0x1A5E12AB, 0x1A5E12AC  # any numbers, the same in every process
 NETWORK_FILE_SYSTEMS = {
     "nfs",
@@ -90,6 +91,31 @@ def _json_text_postgresql(element: json_text, compiler: Any, **options: Any) -> 
 def _json_number_postgresql(element: json_number, compiler: Any, **options: Any) -> str:
     column, _, path = (compiler.process(clause, **options) for clause in element.clauses)
     return f"CASE WHEN jsonb_typeof({column}::jsonb #> {path}) = 'number' THEN ({column}::jsonb #>> {path})::float8 END"
+
+
+def now(connection: sa.Connection) -> float:
+    """The database's own clock, in seconds since 1970."""
+    is_server = connection.dialect.name == "postgresql"
+    clock = "extract(epoch FROM clock_timestamp())" if is_server else "(julianday('now') - 2440587.5) * 86400"
+    return float(connection.exec_driver_sql(f"SELECT {clock}").scalar_one())
+
+
+def server(connection: sa.Connection) -> str:
+    """Such as "PostgreSQL 17.10"."""
+    if connection.dialect.name == "postgresql":
+        return f"PostgreSQL {connection.exec_driver_sql('SHOW server_version').scalar_one()}"
+    return f"SQLite {connection.exec_driver_sql('SELECT sqlite_version()').scalar_one()}"
+
+
+def durability_problems(connection: sa.Connection) -> list[tuple[str, str]]:
+    """What can lose committed data: (what was found, what to do)."""
+    if connection.dialect.name == "postgresql":
+        names = ("fsync", "full_page_writes", "synchronous_commit")
+        off = [name for name in names if connection.exec_driver_sql(f"SHOW {name}").scalar_one() == "off"]
+        return [(f"{name} is off: a crash of the machine loses data", f"set {name} = on") for name in off]
+    version = str(connection.exec_driver_sql("SELECT sqlite_version()").scalar_one())
+    is_old = tuple(map(int, version.split("."))) < SAFE_SQLITE
+    return [(f"SQLite {version} can corrupt its log", "pip install pysqlite3")] if is_old else []
 
 
 def sqlite_engine(url: sa.URL) -> sa.Engine:

@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from store.policy import Policy
 
 MIB = 2**20
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 def _absolute(path: Path) -> Path:
@@ -68,6 +69,11 @@ class Settings(BaseSettings):
     @property
     def policy(self) -> Policy:
         return Policy(self.usage_half_life_s, self.priority_age_s, most_running=self.most_running)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the service listens on this machine's loopback alone."""
+        return self.host.lower().strip("[]") in LOOPBACK
 
     @property
     def host_names(self) -> frozenset[str]:

@@ -371,3 +371,11 @@ def test_completion_for_the_shell() -> None:
     environment = {**os.environ, "_LASER_COMPLETE": "complete_bash", "COMP_WORDS": "laser sub", "COMP_CWORD": "1"}
     done = subprocess.run([LASER], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["submit"]
+
+
+def test_doctor_finds_the_running_platform_well(server: Server) -> None:
+    answer = server.json("doctor")
+    found = {finding["name"]: finding["found"] for finding in answer["findings"]}
+    assert answer["ok"] is True
+    assert found["broker"].startswith("redis+socket://")
+    assert found["service"].endswith("as local (admin)")
