@@ -42,11 +42,15 @@ async def optional_json_body(request: Request) -> Any:
     return await json_body(request)
 
 
-def parsed(kind: type[M], is_required: bool = True) -> Callable[[Request], Awaitable[M]]:
-    """A dependency: the body as ``kind``, read with the same limit and as strictly. Raises RequestValidationError."""
+def parsed(kind: type[M], is_required: bool = True, multiline: str = "") -> Callable[[Request], Awaitable[M]]:
+    """A dependency: the body as ``kind``, read with the same limit and as strictly; the field ``multiline`` may hold line
+    breaks and tabs. Raises RequestValidationError."""
 
     async def parse(request: Request) -> M:
-        data = await (json_body if is_required else optional_json_body)(request)
+        if multiline:
+            data = parse_json(await _json_text(request), multiline)
+        else:
+            data = await (json_body if is_required else optional_json_body)(request)
         with _told_like_fastapi():
             return kind.model_validate(data)
 
@@ -100,9 +104,9 @@ async def limited(request: Request, limit: int, named: int = 0) -> AsyncGenerato
         raise too_large(named or limit)
 
 
-def parse_json(body: bytes) -> Any:
+def parse_json(body: bytes, multiline: str = "") -> Any:
     """JSON data. Raises RequestProblem 422 naming line and column, or the field, of what JSON or a configuration can't hold:
-    NaN, infinities, endless numbers, a name twice, control characters, deep nesting."""
+    NaN, infinities, endless numbers, a name twice, deep nesting, control characters but for lines in ``multiline``."""
     try:
         text = body.decode("utf-8-sig")
         data = json.loads(
@@ -118,22 +122,24 @@ def parse_json(body: bytes) -> Any:
         raise _refused(f"invalid JSON at line {error.lineno}, column {error.colno}: {error.msg}") from error
     except RecursionError as error:
         raise _refused(f"nested deeper than {MAX_DEPTH} levels") from error
-    _check(data, "", 0)
+    _check(data, "", 0, multiline)
     return data
 
 
-def _check(data: Any, field: str, depth: int) -> None:
+def _check(data: Any, field: str, depth: int, multiline: str) -> None:
     if depth > MAX_DEPTH:
         raise _refused(f"nested deeper than {MAX_DEPTH} levels")
-    if isinstance(data, str) and (bad := next((c for c in data if unicodedata.category(c) in ("Cc", "Cs")), None)):
+    text = data if isinstance(data, str) else ""
+    allowed = "\r\n\t" if multiline and field == multiline else ""
+    if bad := next((c for c in text if unicodedata.category(c) in ("Cc", "Cs") and c not in allowed), None):
         raise _refused(f"holds the control character U+{ord(bad):04X}", field)
     if isinstance(data, dict):
         for name, value in data.items():
-            _check(name, field, depth)
-            _check(value, f"{field}.{name[:80]}" if field else name[:80], depth + 1)
+            _check(name, field, depth, "")
+            _check(value, f"{field}.{name[:80]}" if field else name[:80], depth + 1, multiline)
     elif isinstance(data, list):
         for position, value in enumerate(data):
-            _check(value, f"{field}.{position}", depth + 1)
+            _check(value, f"{field}.{position}", depth + 1, multiline)
 
 
 def _refuse_constant(name: str) -> NoReturn:

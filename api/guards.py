@@ -43,7 +43,7 @@ def _admins_only(engine: sa.Engine, speaker: Principal, method: str, value: str)
 
 
 def _own(engine: sa.Engine, speaker: Principal, method: str, value: str) -> None:
-    """The store looks among the speaker's own (``access.revoke``)."""
+    """The store looks among the speaker's own (``access.revoke``, ``views.delete``)."""
 
 
 GUARDS: dict[str, Guard] = {
@@ -53,6 +53,7 @@ GUARDS: dict[str, Guard] = {
     "user": _admins_only,
     "worker_id": _admins_only,
     "token_id": _own,
+    "view_id": _own,
 }
 
 

@@ -10,15 +10,18 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, FailFast, Field, WithJsonSchema, model_validator
 
+from store import notes
 from store.access import Scope, Token
 from store.artifacts import Artifact
 from store.audit import Entry
 from store.datasets import Dataset
+from store.filters import MAX_LENGTH
 from store.ingest import MOST_KEYS
 from store.policy import Priority
 from store.queue import Standing
 from store.states import State
 from store.users import Role, User
+from store.views import NAME_LENGTH, View
 from store.workers import Worker
 
 Config = Annotated[dict[str, Any], WithJsonSchema({"allOf": [{"$ref": "#/components/schemas/RunConfig"}]})]
@@ -108,9 +111,18 @@ class RunSummary(Model):
 class Run(RunSummary):
     """A run with its whole configuration."""
 
+    note: str = Field(description="Markdown, as people wrote it.")
     config: Config
     config_hash: str
     schema_version: int
+
+
+class RunChange(Body):
+    """Tags that are there already, or gone already, change nothing."""
+
+    add_tags: list[str] = Field(default=[], max_length=notes.MOST_TAGS)
+    remove_tags: list[str] = Field(default=[], max_length=notes.MOST_TAGS)
+    note: str | None = Field(default=None, description="Markdown; null leaves it as it is.")
 
 
 class RunPage(Model):
@@ -227,6 +239,17 @@ class Memory(Model):
 
 
 # --- lists -------------------------------------------------------------------------------------------------------------
+
+
+class ViewList(Model):
+    items: list[View]
+
+
+class NewView(Body):
+    name: str = Field(min_length=1, max_length=NAME_LENGTH)
+    filter: str = Field(default="", max_length=MAX_LENGTH)
+    sort: str = Field(default="", max_length=140)
+    columns: list[Annotated[str, Field(max_length=140)]] = Field(default=[], max_length=40)
 
 
 class DatasetList(Model):

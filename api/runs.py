@@ -8,12 +8,12 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, Header, Query, Response
 
 from api import models
-from api.body import json_body, optional_json_body
+from api.body import documented, json_body, optional_json_body, parsed
 from api.context import Bell, Config, Engine, Speaker
 from api.problems import RESPONSES
 from api.schema import BODY, PATCH
 from laser_core.config import StoreKind, parse_run
-from store import events, pause, run_list, runs
+from store import events, notes, pause, run_list, runs
 from store.filters import MAX_LENGTH
 from store.policy import Priority
 from store.run_list import RunQuery
@@ -91,6 +91,16 @@ def list_runs(
 @router.get("/{run_id}", summary="One run")
 def read(run_id: str, engine: Engine) -> models.Run:
     return models.Run.model_validate(runs.get_run(engine, run_id))
+
+
+@router.patch("/{run_id}", summary="Change a run's tags and note", openapi_extra=documented(models.RunChange))
+def change(
+    run_id: str,
+    body: Annotated[models.RunChange, Depends(parsed(models.RunChange, multiline="note"))],
+    engine: Engine,
+) -> models.Run:
+    """In any state; what the run trains can't be changed."""
+    return models.Run.model_validate(notes.change(engine, run_id, body.add_tags, body.remove_tags, body.note))
 
 
 @router.post("/{run_id}/cancel", status_code=202, summary="Cancel a run")

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from client.cli_notes import find_view
 from client.errors import RunFailed
 from client.http import FINAL_STATES, Client, Json
 from client.local import become_run
@@ -84,14 +85,22 @@ def runs(
     filter: Annotated[
         str, typer.Option("--filter", "-f", help="Such as 'state:running metric.exact_accuracy>0.9' (docs/filter.md).")
     ] = "",
+    view: Annotated[str, typer.Option(help="A filter and order kept by `laser view save`.")] = "",
     sort: Annotated[
-        str, typer.Option(help="created, updated, name, state or metric.NAME; a leading - for descending.")
-    ] = "-created",
+        str,
+        typer.Option(
+            help="created, updated, name, state or metric.NAME; a leading - for descending. [default: -created]"
+        ),
+    ] = "",
     limit: Annotated[int, typer.Option(min=1, max=200, help="Most runs to show.")] = 20,
     as_json: AsJson = False,
 ) -> None:
     """List runs, newest first."""
     with Client() as client:
+        if view:
+            kept = find_view(client, view)
+            filter = " ".join(f"({each})" for each in (kept["filter"], filter) if each)
+            sort = sort or kept["sort"]
         page = client.runs(
             state=state, kind=kind, store=store, tag=tag, text=text, filter=filter, sort=sort, limit=limit
         )

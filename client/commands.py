@@ -6,7 +6,7 @@ import importlib.metadata
 
 import typer
 
-from client import cli_care, cli_data, cli_runs, cli_stack, cli_users, cli_verdict, cli_workers
+from client import cli_care, cli_data, cli_notes, cli_runs, cli_stack, cli_users, cli_verdict, cli_workers
 from client.http import Client
 from client.options import AsJson
 from client.output import out, print_json
@@ -21,6 +21,7 @@ app = typer.Typer(
 cli_stack.register(app)
 cli_care.register(app)
 cli_runs.register(app)
+cli_notes.register(app)
 cli_data.register(app)
 cli_workers.register(app)
 cli_users.register(app)

@@ -144,6 +144,10 @@ class Client:
         """A new run of the same configuration with ``changes``: a JSON merge patch, in which a new ``kind`` starts afresh."""
         return self._json("POST", f"runs/{run_id}/clone", json=dict(changes or {}))
 
+    def change(self, run_id: str, **changes: Any) -> Json:
+        """The run with other ``add_tags``, ``remove_tags`` (lists) or ``note`` (Markdown)."""
+        return self._json("PATCH", f"runs/{run_id}", json=changes)
+
     def delete(self, run_id: str) -> None:
         """Deletes an ended run and its files."""
         self._request("DELETE", f"runs/{run_id}")
@@ -253,6 +257,14 @@ class Client:
         with self._http.stream("GET", "stream", params=query, headers=headers, timeout=timeout) as response:
             _require_success(response)
             yield from parse(response.iter_lines())
+
+    def save_view(self, name: str, **view: Any) -> Json:
+        """Keeps ``filter``, ``sort`` and ``columns`` of the run list under a name; ``get("views")`` lists them."""
+        return self._json("POST", "views", json={"name": name, **view})
+
+    def delete_view(self, view_id: str) -> None:
+        """Forgets a view."""
+        self._request("DELETE", f"views/{view_id}")
 
     # --- datasets --------------------------------------------------------------------------------------------------
 

@@ -90,6 +90,8 @@ def run_panel(run: Json) -> RenderableType:
     facts.add_row("Progress", progress(run))
     facts.add_row("Kind", f"{run['kind']} {escape(run['store_kind'])} · seed {run['seed']}")
     facts.add_row("Tags", escape(", ".join(run["tags"])) or "–")
+    if run["note"]:
+        facts.add_row("Note", escape(run["note"].rstrip()))
     facts.add_row("Created", when(run["created_at"]))
     facts.add_row("Started, ended", f"{when(run['started_at'])}, {when(run['finished_at'])}")
     facts.add_row("Attempt", str(run["attempt"]))
@@ -113,6 +115,16 @@ def metrics_table(series: Mapping[str, Json]) -> Table:
         if values:
             numbers = (number(values[-1]), number(min(values)), number(max(values)), str(curve["count"]))
             table.add_row(escape(key), sparkline(values), *numbers)
+    return table
+
+
+def views_table(views: Iterable[Json]) -> Table:
+    """One line per view."""
+    table = _table("Name", "Filter", "Sort", "Columns")
+    for view in views:
+        table.add_row(
+            *(escape(text) for text in (view["name"], view["filter"], view["sort"], ", ".join(view["columns"])))
+        )
     return table
 
 

@@ -64,6 +64,7 @@ FIELDS = (
     Field("owner", "text", "Whose it is, by name or id.", ("me",)),
     Field("worker", "text", "Who trains or trained it."),
     Field("pool", "text", "The label that its worker must have."),
+    Field("note", "text", "What people wrote on it."),
     Field("reason", "text", "Why it is in its state."),
     Field("number", "number", "The number behind #."),
     Field("seed", "number", "Seed of weights, batches and rounding."),

@@ -58,6 +58,7 @@ class Run:
     finished_at: float | None
     updated_at: float
     last_seq: int  # of its newest event
+    note: str  # Markdown
     result: dict[str, Any] | None  # {"values": …, "weights_sha256": …, "notes": …}
     latest: dict[str, float]
 

@@ -119,6 +119,7 @@ runs = Table(
     Column("steps", sa.BigInteger, nullable=False, server_default="0"),
     Column("step_time_s", Time),
     Column("result", Json),
+    Column("note", sa.Text, nullable=False, server_default=""),  # Markdown
     Column("last_seq", sa.BigInteger, nullable=False, server_default="0"),  # of its events
     Column("created_at", Time, nullable=False),
     Column("started_at", Time),
@@ -141,6 +142,19 @@ run_tags = Table(
     _run(primary_key=True),
     Column("tag", sa.String(40), primary_key=True),
     Index(None, "tag", "run"),
+)
+
+# What a user calls a filter with its order and columns.
+views = Table(
+    "views",
+    metadata,
+    Column("id", sa.String(40), primary_key=True),
+    Column("owner_id", sa.String(40), ForeignKey("users.id", ondelete="CASCADE"), nullable=False),
+    Column("name", sa.String(80), nullable=False),
+    Column("filter", sa.Text, nullable=False),
+    Column("sort", sa.String(140), nullable=False),
+    Column("columns", Json, nullable=False),
+    sa.UniqueConstraint("owner_id", "name"),
 )
 
 attempts = Table(

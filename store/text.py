@@ -12,6 +12,10 @@ _CREDENTIALS = re.compile(r"(\w+://)[^/\s@:]*:[^/\s@]*@")
 def clean(text: str, limit: int) -> str:
     """One line's or name's worth of text: no ANSI sequences, control or direction-changing characters (they forge log
     lines and PostgreSQL refuses NUL), no passwords in URLs, at most ``limit`` characters."""
-    text = _CONTROL.sub("", _ANSI.sub("", text[: 4 * limit].replace("\n", " ").rstrip()))
-    text = _CREDENTIALS.sub(r"\1***@", text)
+    text = clean_lines(text[: 4 * limit].replace("\n", " ").rstrip())
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def clean_lines(text: str) -> str:
+    """The same for text of several lines, at full length."""
+    return _CREDENTIALS.sub(r"\1***@", _CONTROL.sub("", _ANSI.sub("", text)))

@@ -11,7 +11,7 @@ from fastapi import APIRouter
 
 from api import guards
 from laser_core.config import parse_run
-from store import access, datasets, runs, users, workers
+from store import access, datasets, runs, users, views, workers
 from store.tables import artifacts
 from store.tables import runs as run_table
 
@@ -23,6 +23,7 @@ TABLE = {
     "POST /runs": "401 201 201 403 201",
     "GET /runs": "401 200 200 200 200",
     "GET /runs/{run_id}": "401 404 200 200 200",
+    "PATCH /runs/{run_id}": "401 404 200 403 200",
     "POST /runs/{run_id}/cancel": "401 404 202 403 202",
     "POST /runs/{run_id}/pause": "401 404 409 403 409",  # it has ended
     "POST /runs/{run_id}/resume": "401 404 409 403 409",
@@ -38,6 +39,9 @@ TABLE = {
     "GET /runs/{run_id}/artifacts": "401 404 200 200 200",
     "GET /artifacts/{artifact_id}": "401 404 200 200 200",
     "GET /filters/fields": "401 200 200 200 200",
+    "GET /views": "401 200 200 200 200",
+    "POST /views": "401 201 201 403 201",
+    "DELETE /views/{view_id}": "401 404 204 403 404",
     "GET /queue": "401 200 200 200 200",
     "GET /compare?run={run_id}": "401 404 200 200 200",
     "GET /stream": "401 200 200 200 200",
@@ -87,6 +91,8 @@ def body(line):
     sent = {
         "POST /runs": {"json": {"kind": "train"}},
         "POST /runs/{run_id}/metrics": {"json": {"epoch": 1, "series": [{"key": "m", "steps": [1], "values": [0.5]}]}},
+        "PATCH /runs/{run_id}": {"json": {"add_tags": ["seen"]}},
+        "POST /views": {"json": {"name": "mine"}},
         "POST /users": {"json": {"name": f"user {next(COUNT)}"}},
         "PATCH /users/{user}": {"json": {"role": "viewer"}},
         "POST /tokens": {"json": {"name": "mine"}},
@@ -132,6 +138,7 @@ def make(engine, settings, tokens):
         "artifact_id": artifact_id,
         "name_or_id": lambda: datasets.add(engine, settings, f"{next(COUNT)}.csv", io.BytesIO(puzzles()), owner)[0].id,
         "user": lambda: users.add(engine, f"user {next(COUNT)}", "member").id,
+        "view_id": lambda: views.save(engine, owner, f"view {next(COUNT)}").id,
         "token_id": lambda: access.issue(engine, owner)[0].id,
         "worker_id": worker_id,
         "path:page": lambda: "anything",
@@ -192,7 +199,7 @@ def test_every_route_and_method_for_every_speaker(ask):
     assert not wrong
 
 
-@pytest.mark.parametrize("parameter", ["run_id", "artifact_id", "token_id"])
+@pytest.mark.parametrize("parameter", ["run_id", "artifact_id", "token_id", "view_id"])
 def test_what_is_foreign_is_told_like_what_never_was(ask, make, parameter):
     checked = [line for line in TABLE if "{" + parameter + "}" in line]
     assert checked

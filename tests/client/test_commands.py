@@ -148,6 +148,28 @@ def test_the_filter_language(server: Server, run: dict[str, Any]) -> None:
     assert "column 7: expected one of queued" in wrong.stderr
 
 
+def test_tags_and_notes(server: Server, run: dict[str, Any]) -> None:
+    assert server.json("tag", run["id"], "+ablation", "+keep", "-nothing")["tags"] == ["ablation", "keep", "tried"]
+    assert "ablation" not in server.laser("tag", str(run["number"]), "-ablation", "-keep").stdout
+    assert "Expected runs" in server.laser("tag", run["id"]).stderr
+    assert "at most 16 tags" in server.laser("tag", run["id"], *(f"+{n}" for n in range(16))).stderr
+    assert "No note" in server.laser("note", run["id"]).stderr
+    assert server.json("note", run["id"], "# Why\n\nTo *see*.")["note"] == "# Why\n\nTo *see*."
+    assert server.laser("note", run["id"]).stdout == "# Why\n\nTo *see*.\n"
+    assert "To *see*." in server.laser("show", run["id"]).stdout
+
+
+def test_views(server: Server, run: dict[str, Any]) -> None:
+    server.json("view", "save", "tried ones", "--filter", "tag:tried OR tag:no", "--sort", "name", "--column", "seed")
+    (kept,) = server.json("view", "list")
+    assert (kept["name"], kept["columns"]) == ("tried ones", ["seed"])
+    assert [item["id"] for item in server.json("runs", "--view", "tried ones")["items"]] == [run["id"]]
+    assert server.json("runs", "--view", "tried ones", "--filter", "seed:99")["items"] == []
+    assert "column 7" in server.laser("view", "save", "bad", "--filter", "state:walking").stderr
+    assert "Deleted tried ones" in server.laser("view", "delete", "tried ones").stdout
+    assert "No view 'tried ones'" in server.laser("runs", "--view", "tried ones").stderr
+
+
 def test_cancel_clone_delete_follow(server: Server, run: dict[str, Any]) -> None:
     copy = server.json("clone", run["id"], "--set", "store.kind=none", "--set", "name=copy")
     assert copy["config"]["store"] == {"kind": "none"}
@@ -361,6 +383,8 @@ def test_every_command_explains_itself(server: Server) -> None:
         "resume",
         "clone",
         "delete",
+        "tag",
+        "note",
         "audit",
     ):
         assert f" {command} " in listing

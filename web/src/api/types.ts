@@ -46,7 +46,11 @@ export interface paths {
         delete: operations["delete_api_v1_runs__run_id__delete"];
         options?: never;
         head?: never;
-        patch?: never;
+        /**
+         * Change a run's tags and note
+         * @description In any state; what the run trains can't be changed.
+         */
+        patch: operations["change_api_v1_runs__run_id__patch"];
         trace?: never;
     };
     "/api/v1/runs/{run_id}/cancel": {
@@ -185,6 +189,50 @@ export interface paths {
         put?: never;
         post?: never;
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/views": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Your views of the run list
+         * @description By name.
+         */
+        get: operations["list_views_api_v1_views_get"];
+        put?: never;
+        /**
+         * Keep a view
+         * @description A filter with an order and columns under a name; the same name again overwrites.
+         */
+        post: operations["save_view_api_v1_views_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/views/{view_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Delete a view
+         * @description One of yours.
+         */
+        delete: operations["delete_view_api_v1_views__view_id__delete"];
         options?: never;
         head?: never;
         patch?: never;
@@ -1262,6 +1310,11 @@ export interface components {
             latest: {
                 [key: string]: number | null;
             };
+            /**
+             * Note
+             * @description Markdown, as people wrote it.
+             */
+            note: string;
             /** Config */
             config: Omit<components["schemas"]["RunConfig"], "kind">;
             /** Config Hash */
@@ -1549,6 +1602,27 @@ export interface components {
             schema_version: number;
             /** Database Schema */
             database_schema: string | null;
+        };
+        /**
+         * View
+         * @description ``columns`` are those of the run list, empty for its own choice.
+         */
+        View: {
+            /** Id */
+            id: string;
+            /** Name */
+            name: string;
+            /** Filter */
+            filter: string;
+            /** Sort */
+            sort: string;
+            /** Columns */
+            columns: string[];
+        };
+        /** ViewList */
+        ViewList: {
+            /** Items */
+            items: components["schemas"]["View"][];
         };
         /**
          * WaitingRun
@@ -2692,6 +2766,57 @@ export interface operations {
             };
         };
     };
+    change_api_v1_runs__run_id__patch: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                run_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /**
+                     * Add Tags
+                     * @default []
+                     */
+                    add_tags?: string[];
+                    /**
+                     * Remove Tags
+                     * @default []
+                     */
+                    remove_tags?: string[];
+                    /**
+                     * Note
+                     * @description Markdown; null leaves it as it is.
+                     */
+                    note?: string | null;
+                };
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Run"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     cancel_api_v1_runs__run_id__cancel_post: {
         parameters: {
             query?: never;
@@ -2932,6 +3057,115 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["Known"];
                 };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_views_api_v1_views_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ViewList"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    save_view_api_v1_views_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** Name */
+                    name: string;
+                    /**
+                     * Filter
+                     * @default
+                     */
+                    filter?: string;
+                    /**
+                     * Sort
+                     * @default
+                     */
+                    sort?: string;
+                    /**
+                     * Columns
+                     * @default []
+                     */
+                    columns?: string[];
+                };
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["View"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_view_api_v1_views__view_id__delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                view_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description What went wrong */
             default: {
