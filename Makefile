@@ -6,7 +6,7 @@ LOCK := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 -
   --no-header --no-annotate --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help install web demo up check test types bench bench-core bench-gpu accuracy results screenshots lock clean
+.PHONY: help install web demo up check test types chaos bench bench-core bench-gpu accuracy results screenshots lock clean
 .DELETE_ON_ERROR:
 
 help: ## show this list
@@ -32,6 +32,13 @@ types: install ## generate the web UI's types from the API's schema
 	@$(BIN)/python -m api.openapi > .cache/openapi.json
 	@web/npm run --silent types
 	@echo "types: web/src/api/types.ts follows the API"
+
+SEED ?= 1
+FAULTS ?= 200
+RUNS ?= 100
+DB ?= sqlite
+chaos: install ## strike a platform of its own FAULTS times over RUNS runs, check every promise; DB=postgres too (about an hour)
+	@$(BIN)/python -m benchmarks.chaos --seed $(SEED) --faults $(FAULTS) --runs $(RUNS) --db $(DB) $(ARGS)
 
 bench: install ## measure metric storage and a crowd of submits; raw results in docs/results
 	@$(BIN)/python -m benchmarks.metric_storage

@@ -103,19 +103,8 @@ def start_postgres(
         copied = folder / "install"
         programs = (copied if copied.exists() else shutil.copytree(programs.parent, copied)) / programs.name
     if not data.exists():
-        initdb = [
-            programs / "initdb",
-            "-D",
-            data,
-            "-U",
-            "laser",
-            "-A",
-            "trust",
-            "-E",
-            "UTF8",
-            "--locale=C",
-            "--no-sync",
-        ]
+        options = ["-U", "laser", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]
+        initdb = [programs / "initdb", "-D", data, *options]
         subprocess.run(initdb, cwd=folder, preexec_fn=_dies_with_tests(user), check=True, capture_output=True)
     names = {"listen_addresses": "", "unix_socket_directories": folder, "max_connections": 200}
     if not durable:
@@ -224,6 +213,22 @@ def engine(database_url: str) -> Iterator[sa.Engine]:
     engine = database.connect(database_url)
     yield engine
     engine.dispose()
+
+
+@pytest.fixture
+def emptied(database_url: str, settings: Settings, sqlite_template: Path) -> Callable[[], str]:
+    """``emptied()``: URL of this test's database, without a row. Nobody may be connected."""
+
+    def emptied() -> str:
+        if database_url.startswith("sqlite"):
+            for file in settings.home.glob("laser.db*"):
+                file.unlink()
+            shutil.copy(sqlite_template, settings.home / "laser.db")
+        else:
+            _empty_postgres(database_url)
+        return database_url
+
+    return emptied
 
 
 def _create_postgres(server: str) -> str:

@@ -34,9 +34,8 @@ class SpoolWriter:
         text = json.dumps(to_json(event), separators=(",", ":")).encode()
         line = b"%08x %s\n" % (zlib.crc32(text), text)
         if (written := self._file.write(line)) != len(line):
-            os.ftruncate(
-                self._file.fileno(), self._file.tell() - written
-            )  # or what comes next would be read as damaged
+            # A part of a line would make the next one look damaged.
+            os.ftruncate(self._file.fileno(), self._file.tell() - written)
             raise OSError(
                 errno.ENOSPC, f"{self._file.name}: no room for an event of {len(line)} bytes; free some disk space"
             )

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 
+import sqlalchemy as sa
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -15,13 +14,15 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multip
 from laser_core.config import TrainConfig
 from laser_core.events import CheckpointSaved, Metrics
 from store import access, claims, database, events, metrics
-from store.errors import Conflict, Superseded
+from store.accounts import read_accounts
+from store.errors import Conflict, NotFound, Superseded
 from store.ingest import ingest, spool_offset
 from store.pause import request_pause, resume
 from store.run_list import RunQuery, list_runs
-from store.runs import create_run, get_run, request_cancel
+from store.runs import create_run, delete_run, get_run, request_cancel
 from store.settings import Settings
 from store.states import FINAL, LEASED, State
+from store.tables import attempts as attempt_rows
 
 LEASE_S = 20.0
 SHA = "0" * 64
@@ -48,22 +49,23 @@ class Expected:
 
 
 class Life(RuleBasedStateMachine):
-    template: Path
+    """``emptied`` and ``settings`` are set by the test."""
+
+    emptied: Callable[[], str]
+    settings: Settings
     attempts = Bundle("attempts")
     run_ids = Bundle("run_ids")
 
     def __init__(self) -> None:
         super().__init__()
-        self.settings = Settings(home=Path(tempfile.mkdtemp(prefix="life-")))
-        shutil.copy(self.template, self.settings.home / "laser.db")
-        self.engine = database.connect(self.settings.database_url)
+        self.engine = database.connect(type(self).emptied())
         self.owner = access.ensure_local_user(self.engine)[0].id
         self.now = 1e9
         self.runs: dict[str, Expected] = {}
+        self.deleted: set[str] = set()
 
     def teardown(self) -> None:
         self.engine.dispose()
-        shutil.rmtree(self.settings.home)
 
     @rule(target=run_ids, seed=st.integers(0, 3), key=st.sampled_from(["a", "b", None]))
     def submit(self, seed, key):
@@ -140,14 +142,14 @@ class Life(RuleBasedStateMachine):
 
     @rule(attempt=attempts, state=st.sampled_from(sorted(FINAL)))
     def finish(self, attempt, state):
-        before = get_run(self.engine, attempt.run_id)
         try:
             with self.fenced(attempt) as live:
+                before = get_run(self.engine, attempt.run_id).state
                 claims.finish(self.engine, attempt.run_id, attempt.epoch, state, now=self.now)
-                assert live or before.state == state  # said again
+                assert live or before == state  # said again
                 self.runs[attempt.run_id].ending = state
         except Conflict:
-            assert before.state in (State.starting, State.running, State.pausing)
+            assert before in (State.starting, State.running, State.pausing)
 
     @rule(attempt=attempts)
     def release(self, attempt):
@@ -156,8 +158,29 @@ class Life(RuleBasedStateMachine):
             assert live
             self.note_endings(State.cancelled)
 
+    @rule(attempt=attempts)
+    def lose(self, attempt):
+        """Its training process was killed."""
+        with self.fenced(attempt) as live:
+            claims.lose(self.engine, attempt.run_id, attempt.epoch, "killed", 3, now=self.now)
+            assert live
+            self.note_endings(State.cancelled, State.failed)
+
+    @rule(run_id=run_ids)
+    def delete(self, run_id):
+        try:
+            delete_run(self.engine, run_id, now=self.now)
+            assert self.runs.pop(run_id).ending
+            self.deleted.add(run_id)
+        except Conflict:
+            assert self.runs[run_id].ending is None
+        except NotFound:
+            assert run_id in self.deleted
+
     @rule(run_id=run_ids)
     def cancel(self, run_id):
+        if run_id in self.deleted:
+            return
         try:
             request_cancel(self.engine, run_id, now=self.now)
             self.note_endings(State.cancelled)
@@ -185,7 +208,9 @@ class Life(RuleBasedStateMachine):
 
     @invariant()
     def the_database_agrees(self):
-        for run in list_runs(self.engine, RunQuery(limit=500), None).items:
+        listed = list_runs(self.engine, RunQuery(limit=500), None).items
+        assert {run.id for run in listed} == self.runs.keys()
+        for run in listed:
             expected = self.runs[run.id]
             assert run.epoch == expected.epoch
             assert (run.state if run.state in FINAL else None) == expected.ending
@@ -196,6 +221,21 @@ class Life(RuleBasedStateMachine):
             assert [move["from"] for move in moves[1:]] == [move["state"] for move in moves[:-1]]
             assert moves[-1]["state"] == run.state
             assert (run.worker_id is not None) == (run.state in LEASED)
+            assert self.live_epochs(run.number) == ([run.epoch] if run.state in LEASED else [])
+
+    @invariant()
+    def nobody_has_used_less_than_nothing(self):
+        with database.read(self.engine) as connection:
+            accounts = read_accounts(connection, self.settings.policy, self.now)
+        assert all(account.usage >= 0 for account in accounts.values())
+        assert sum(account.running for account in accounts.values()) == sum(
+            get_run(self.engine, run_id).state in LEASED for run_id in self.runs
+        )
+
+    def live_epochs(self, number):
+        query = sa.select(attempt_rows.c.epoch).where(attempt_rows.c.run == number, attempt_rows.c.ended_at.is_(None))
+        with database.read(self.engine) as connection:
+            return list(connection.execute(query).scalars())
 
     def note_endings(self, *possible):
         """Endings that the store chose, where they are among the possible ones."""
@@ -213,22 +253,24 @@ class _Fenced:
     """Around a write: a stale attempt must be Superseded, a live one must not."""
 
     def __init__(self, life: Life, attempt: Attempt) -> None:
-        run = get_run(life.engine, attempt.run_id)
-        self.live = run.epoch == attempt.epoch and run.state in LEASED
+        self.is_there = attempt.run_id not in life.deleted
+        run = get_run(life.engine, attempt.run_id) if self.is_there else None
+        self.live = run is not None and run.epoch == attempt.epoch and run.state in LEASED
 
     def __enter__(self) -> bool:
         return self.live
 
     def __exit__(self, kind, error, trace) -> bool:
-        if kind is Superseded:
+        if kind is (Superseded if self.is_there else NotFound):
             assert not self.live
             return True
         return False
 
 
-def test_a_random_life_keeps_every_promise(sqlite_template):
-    Life.template = sqlite_template
+def test_a_random_life_keeps_every_promise(emptied, settings):
+    """On both databases."""
+    Life.emptied, Life.settings = staticmethod(emptied), settings
     few = hypothesis_settings(
-        max_examples=20, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+        max_examples=15, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
     )
     run_state_machine_as_test(Life, settings=few)

@@ -1,0 +1,129 @@
+"""``python -m benchmarks.chaos``: see the package's docstring."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from benchmarks.chaos import work
+from benchmarks.chaos.check import Findings, check, percentile, superseded, time_outcomes
+from benchmarks.chaos.faults import Fault
+from benchmarks.chaos.lab import Lab
+from benchmarks.chaos.show import showing
+from benchmarks.chaos.storm import Storm, settled, summary
+
+
+def storm(options: argparse.Namespace) -> dict[str, Any]:
+    """The report of a storm."""
+    raging = Storm(options.seed, options.faults, options.runs, options.gap, options.steps, options.variants)
+    with showing("undisturbed runs", options.variants) as tell:
+        calm = {}
+        for variant in range(options.variants):
+            calm[variant] = work.undisturbed(work.config(variant, options.steps))
+            tell(variant + 1, "")
+    began = time.monotonic()
+    with Lab(options.workers, options.db, **times(options)) as lab:
+        with showing("faults", options.faults, "runs", options.runs) as tell:
+            in_time = raging.rage(lab, tell, options.limit)
+        lab.undo_all()
+        settled(lab, lab.settings.heartbeat_s + 1)
+        lab.stop_services()
+        found = check(lab.engine, lab.settings, raging.submitted, calm)
+        time_outcomes(lab.engine, raging.struck)
+        fenced = superseded(lab.stack.home.logs)
+        if options.keep_logs:
+            lab.keep_logs(options.keep_logs)
+    report = outcome(found, raging.struck, raging, fenced)
+    report |= {"in_time": in_time, "wall_s": round(time.monotonic() - began, 1), "command": command(options)}
+    return report | {"seed": options.seed, "database": options.db, "workers": options.workers, **conditions(lab)}
+
+
+def outcome(found: Findings, struck: list[Fault], raging: Storm, fenced: int) -> dict[str, Any]:
+    """The figures that the report's readers rely on come first."""
+    deaths = [fault.outcome for fault in struck if fault.worker_died and "noticed_s" in fault.outcome]
+    trainers = [
+        fault.outcome["noticed_s"] for fault in struck if not fault.worker_died and "noticed_s" in fault.outcome
+    ]
+    counts = found.counts()
+    return {
+        "faults": len(struck),
+        "runs": len(raging.submitted),
+        **{name: counts.pop(name) for name in ("lost", "completed_twice", "points_lost", "points_doubled")},
+        "weights_differ": counts.pop("weights_differ"),
+        "detect_p99_s": percentile([death["noticed_s"] for death in deaths], 0.99),
+        "rerun_p99_s": percentile([death["rerun_s"] for death in deaths if "rerun_s" in death], 0.99),
+        "detect_median_s": percentile([death["noticed_s"] for death in deaths], 0.5),
+        "rerun_median_s": percentile([death["rerun_s"] for death in deaths if "rerun_s" in death], 0.5),
+        "worker_deaths": len(deaths),
+        "trainer_detect_p99_s": percentile(trainers, 0.99),
+        "stale_supervisors_fenced": fenced,
+        **counts,
+        "broken": found.broken(),
+        "kinds": summary(struck),
+        "list": [fault.to_json() for fault in sorted(struck, key=lambda fault: fault.time)],
+    }
+
+
+def is_good(report: dict[str, Any], options: argparse.Namespace) -> bool:
+    return bool(report["in_time"]) and not report["broken"] and report["faults"] >= options.faults
+
+
+def times(options: argparse.Namespace) -> dict[str, float]:
+    """The product's own unless ``--quick``."""
+    return {"lease_s": 4, "heartbeat_s": 1, "reconcile_s": 1} if options.quick else {}
+
+
+def conditions(lab: Lab) -> dict[str, Any]:
+    names = ("laser-lab", "torch", "sqlalchemy", "celery", "kombu", "redis")
+    settings = lab.settings
+    return {
+        "settings": {
+            name: getattr(settings, name) for name in ("lease_s", "heartbeat_s", "reconcile_s", "max_attempts")
+        },
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in names}},
+        "hardware": {"cpus": os.cpu_count(), "machine": platform.machine(), "load_at_end": os.getloadavg()[1]},
+        "small_disk": lab.has_small_disk,
+    }
+
+
+def command(options: argparse.Namespace) -> str:
+    return f"make chaos SEED={options.seed} FAULTS={options.faults} RUNS={options.runs} DB={options.db}"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.chaos", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--faults", type=int, default=200)
+    parser.add_argument("--runs", type=int, default=100)
+    parser.add_argument("--workers", type=int, default=4)
+    parser.add_argument("--db", choices=("sqlite", "postgres"), default="sqlite")
+    parser.add_argument("--gap", type=float, default=6.0, help="mean seconds between two faults")
+    parser.add_argument("--steps", type=int, default=120, help="of each run")
+    parser.add_argument(
+        "--variants", type=int, default=6, help="different runs, each compared with its undisturbed one"
+    )
+    parser.add_argument("--quick", action="store_true", help="short leases: other times than the product's")
+    parser.add_argument("--limit", type=float, default=7200.0, help="seconds after which the storm has failed")
+    parser.add_argument("--out", type=Path, default=Path("chaos-report.json"))
+    parser.add_argument("--keep-logs", type=Path, help="a folder for the services' logs")
+    options = parser.parse_args()
+    report = storm(options)
+    options.out.write_text(json.dumps(report, indent=1) + "\n")
+    for promise, lines in report["broken"].items():
+        print(f"chaos: {promise}: {len(lines)}, such as {lines[0]}")
+    figures = ", ".join(
+        f"{report[name]} {name}" for name in ("faults", "runs", "lost", "completed_twice", "points_lost")
+    )
+    print(f"chaos: {figures}; dead workers noticed within {report['detect_p99_s']} s (p99); all of it in {options.out}")
+    return 0 if is_good(report, options) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
