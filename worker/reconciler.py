@@ -14,6 +14,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from store import broker, claims, database, workers
 from store.errors import NotFound, Outdated
 from store.settings import Settings
 from worker import device, logs
+from worker.link import LONGEST_DELAY_S
 
 RING_EXPIRES_S = 60.0
 LED_ROUNDS = 4  # a leader that misses so many rounds is replaced
@@ -46,21 +48,44 @@ class Identity:
 class Reconciler:
     """One round at a time, so that tests need no waiting."""
 
-    def __init__(self, engine: sa.Engine, settings: Settings, identity: Identity, bell: Celery) -> None:
+    def __init__(
+        self,
+        engine: sa.Engine,
+        settings: Settings,
+        identity: Identity,
+        bell: Celery,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.engine, self.settings, self.identity, self.bell = engine, settings, identity, bell
         self._is_broker_away = self._is_registered = False
+        self._clock, self._reached_at, self._patient_until = clock, clock(), 0.0
 
     def round(self) -> None:
         """Beats; and where this one leads, takes runs from lost workers and rings. Raises SQLAlchemyError, and Outdated for
         code of another version than the database."""
         self._beat()
         database.require_head(self.engine)
+        is_patient = self._is_patient()
         lead_s = LED_ROUNDS * self.settings.reconcile_s
         if not claims.lead(self.engine, "reconciler", self.identity.worker_id, lead_s):
             return
-        for run_id in claims.expire_leases(self.engine, self.settings.max_attempts):
-            log.warning("lease expired", run=run_id)
+        if not is_patient:
+            for run_id in claims.expire_leases(self.engine, self.settings.max_attempts):
+                log.warning("lease expired", run=run_id)
         self._ring(min(claims.queued_count(self.engine), self._free_slots()))
+
+    def _is_patient(self) -> bool:
+        """For a moment after an outage of the database that was long enough to end the lease of a worker that lives: each
+        tries again every few seconds, and its run need not be taken from it. Never twice in a row, however slow rounds are.
+        """
+        now, settings = self._clock(), self.settings
+        long = max(settings.lease_s - settings.heartbeat_s, 3 * settings.reconcile_s)
+        if now - self._reached_at > long and not self._patient_until:
+            self._patient_until = now + settings.heartbeat_s + LONGEST_DELAY_S
+        elif now >= self._patient_until:
+            self._patient_until = 0.0
+        self._reached_at = now
+        return now < self._patient_until
 
     def _beat(self) -> None:
         me = self.identity

@@ -11,6 +11,7 @@ from store import claims, workers
 from store.errors import Outdated
 from store.runs import get_run
 from store.states import State
+from worker.link import LONGEST_DELAY_S
 from worker.reconciler import SPOOL_KEPT_S, Identity, Reconciler, bell, sweep
 
 
@@ -26,10 +27,10 @@ def waiting_rings(broker_url):
 def reconciler(engine, settings, broker_url, waiting_rings):
     bells = []
 
-    def reconciler(name="w1", slots=1, url=f"{broker_url}?virtual_host=7"):
+    def reconciler(name="w1", slots=1, url=f"{broker_url}?virtual_host=7", clock=time.monotonic):
         bells.append(bell(url))
         changed = settings.model_copy(update={"slots": slots})
-        return Reconciler(engine, changed, Identity(name, "here", 7), bells[-1])
+        return Reconciler(engine, changed, Identity(name, "here", 7), bells[-1], clock)
 
     yield reconciler
     for each in bells:
@@ -73,6 +74,28 @@ def test_it_rings_for_no_drained_worker_and_leads_no_other_version(engine, recon
         one.round()
     assert waiting_rings() == 0
     assert workers.list_workers(engine)[0].outdated
+
+
+def test_after_a_long_outage_workers_have_a_moment_to_renew_their_leases(engine, settings, reconciler, submit):
+    """The database was away for longer than a lease: whoever beats at once keeps the run, the silent one loses it."""
+    past = time.time() - 60
+    held, silent = (submit(seed=seed) for seed in range(2))
+    for _ in range(2):
+        claims.claim_run(engine, "w", settings.lease_s, settings=settings, now=past)
+    now = [1000.0]
+    one = reconciler(clock=lambda: now[0])
+    now[0] += 60
+    one.round()
+    assert get_run(engine, held.id).state == State.starting
+    claims.heartbeat(engine, held.id, 1, 60)
+    for _ in range(int(settings.heartbeat_s + LONGEST_DELAY_S)):
+        now[0] += 1
+        one.round()
+        assert get_run(engine, silent.id).state == State.starting
+    now[0] += 60  # rounds that slow don't put it off for ever
+    one.round()
+    assert get_run(engine, held.id).state == State.starting
+    assert get_run(engine, silent.id).state == State.queued
 
 
 def test_while_every_slot_is_busy_no_ring_piles_up(engine, settings, reconciler, submit, waiting_rings):
