@@ -14,15 +14,19 @@ from typing import Any
 
 from benchmarks.chaos import work
 from benchmarks.chaos.check import Findings, check, percentile, superseded, time_outcomes
-from benchmarks.chaos.faults import Fault
+from benchmarks.chaos.faults import Fault, stop_supervisor, stop_worker
 from benchmarks.chaos.lab import Lab
+from benchmarks.chaos.scenarios import SCENARIOS, is_as_promised
 from benchmarks.chaos.show import showing
 from benchmarks.chaos.storm import Storm, settled, summary
+from store.settings import Settings
 
 
 def storm(options: argparse.Namespace) -> dict[str, Any]:
     """The report of a storm."""
     raging = Storm(options.seed, options.faults, options.runs, options.gap, options.steps, options.variants)
+    if options.scenario == "stop":
+        raging.kinds, raging.points_weight = {stop_supervisor: 2, stop_worker: 1}, 0
     with showing("undisturbed runs", options.variants) as tell:
         calm = {}
         for variant in range(options.variants):
@@ -41,8 +45,8 @@ def storm(options: argparse.Namespace) -> dict[str, Any]:
         if options.keep_logs:
             lab.keep_logs(options.keep_logs)
     report = outcome(found, raging.struck, raging, fenced)
-    report |= {"in_time": in_time, "wall_s": round(time.monotonic() - began, 1), "command": command(options)}
-    return report | {"seed": options.seed, "database": options.db, "workers": options.workers, **conditions(lab)}
+    report |= {"in_time": in_time, "wall_s": round(time.monotonic() - began, 1)}
+    return report | conditions(lab.settings, options) | {"small_disk": lab.has_small_disk}
 
 
 def outcome(found: Findings, struck: list[Fault], raging: Storm, fenced: int) -> dict[str, Any]:
@@ -80,25 +84,29 @@ def times(options: argparse.Namespace) -> dict[str, float]:
     return {"lease_s": 4, "heartbeat_s": 1, "reconcile_s": 1} if options.quick else {}
 
 
-def conditions(lab: Lab) -> dict[str, Any]:
+def conditions(settings: Settings, options: argparse.Namespace) -> dict[str, Any]:
     names = ("laser-lab", "torch", "sqlalchemy", "celery", "kombu", "redis")
-    settings = lab.settings
     return {
+        "command": command(options),
+        "seed": options.seed,
+        "database": options.db,
+        "workers": options.workers,
         "settings": {
             name: getattr(settings, name) for name in ("lease_s", "heartbeat_s", "reconcile_s", "max_attempts")
         },
         "versions": {"python": platform.python_version(), **{name: version(name) for name in names}},
         "hardware": {"cpus": os.cpu_count(), "machine": platform.machine(), "load_at_end": os.getloadavg()[1]},
-        "small_disk": lab.has_small_disk,
     }
 
 
 def command(options: argparse.Namespace) -> str:
-    return f"make chaos SEED={options.seed} FAULTS={options.faults} RUNS={options.runs} DB={options.db}"
+    asked = f"SEED={options.seed} FAULTS={options.faults} RUNS={options.runs} DB={options.db}"
+    return f"make chaos {asked} ARGS='{' '.join(sys.argv[1:])}'"
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.chaos", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--scenario", choices=("storm", "stop", *SCENARIOS), default="storm")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--faults", type=int, default=200)
     parser.add_argument("--runs", type=int, default=100)
@@ -109,11 +117,19 @@ def main() -> int:
     parser.add_argument(
         "--variants", type=int, default=6, help="different runs, each compared with its undisturbed one"
     )
+    parser.add_argument("--away", type=float, default=120.0, help="outage: seconds without a database")
+    parser.add_argument("--points", type=int, default=100_000, help="outage: points of each run")
     parser.add_argument("--quick", action="store_true", help="short leases: other times than the product's")
     parser.add_argument("--limit", type=float, default=7200.0, help="seconds after which the storm has failed")
     parser.add_argument("--out", type=Path, default=Path("chaos-report.json"))
     parser.add_argument("--keep-logs", type=Path, help="a folder for the services' logs")
     options = parser.parse_args()
+    if options.scenario in SCENARIOS:
+        report = SCENARIOS[options.scenario](options, times(options))
+        report |= conditions(Settings(**times(options)), options)
+        options.out.write_text(json.dumps(report, indent=1) + "\n")
+        print(f"chaos: {json.dumps(report, indent=1)}")
+        return 0 if is_as_promised(report) else 1
     report = storm(options)
     options.out.write_text(json.dumps(report, indent=1) + "\n")
     for promise, lines in report["broken"].items():

@@ -5,29 +5,30 @@ from __future__ import annotations
 import shutil
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from random import Random
-from typing import Any
+from typing import Any, Literal
 
 import redis
 
 from benchmarks.chaos import points
 from benchmarks.chaos.lab import Lab
-from benchmarks.chaos.processes import Training, is_stopped, reconcilers, send, signal_tree, tree
+from benchmarks.chaos.processes import Training, is_stopped, reconcilers, send, signal_tree
 
 POINT_PATIENCE_S = 60.0
+Died = Literal["", "worker", "trainer"]
 
 
 @dataclass
 class Fault:
-    """One strike. ``worker_died``: the attempts in ``hit`` lost their supervisor, so others must notice by the lease."""
+    """One strike. ``died``: what the attempts in ``hit`` lost. Where it was the worker, others must notice by the lease."""
 
     kind: str
     time: float  # seconds since 1970
     hit: list[tuple[str, int]] = field(default_factory=list)  # (run, epoch) of the attempts that it concerns
     detail: str = ""
-    worker_died: bool = False
+    died: Died = ""
     outcome: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
@@ -54,20 +55,20 @@ def _beyond_lease_s(lab: Lab, rng: Random) -> float:
 def kill_trainer(lab: Lab, rng: Random) -> Fault | None:
     if (victim := _victim(lab, rng)) is None or not send(victim.trainer, signal.SIGKILL):
         return None
-    return Fault("kill-trainer", time.time(), [(victim.run, victim.epoch)])
+    return Fault("kill-trainer", time.time(), [(victim.run, victim.epoch)], died="trainer")
 
 
 def kill_supervisor(lab: Lab, rng: Random) -> Fault | None:
     if (victim := _victim(lab, rng)) is None or not send(victim.supervisor, signal.SIGKILL):
         return None
-    return Fault("kill-supervisor", time.time(), [(victim.run, victim.epoch)], worker_died=True)
+    return Fault("kill-supervisor", time.time(), [(victim.run, victim.epoch)], died="worker")
 
 
 def kill_worker(lab: Lab, rng: Random) -> Fault | None:
     """Celery's main process: its supervisors and what they train end with it."""
     if (victim := _victim(lab, rng)) is None or not send(victim.worker, signal.SIGKILL):
         return None
-    return Fault("kill-worker", time.time(), [(victim.run, victim.epoch)], worker_died=True)
+    return Fault("kill-worker", time.time(), [(victim.run, victim.epoch)], died="worker")
 
 
 def terminate_worker(lab: Lab, rng: Random) -> Fault | None:
@@ -98,7 +99,7 @@ def stop_supervisor(lab: Lab, rng: Random) -> Fault | None:
     seconds = _beyond_lease_s(lab, rng)
     lab.later(seconds, lambda: send(victim.supervisor, signal.SIGCONT))
     hit = [(victim.run, victim.epoch)]
-    return Fault("stop-supervisor", time.time(), hit, f"for {seconds:.0f} s", worker_died=True)
+    return Fault("stop-supervisor", time.time(), hit, f"for {seconds:.0f} s", died="worker")
 
 
 def stop_worker(lab: Lab, rng: Random) -> Fault | None:
@@ -114,7 +115,7 @@ def stop_worker(lab: Lab, rng: Random) -> Fault | None:
 
     lab.later(seconds, go_on)
     detail = f"{len(stopped)} processes for {seconds:.0f} s"
-    return Fault("stop-worker", time.time(), [(victim.run, victim.epoch)], detail, worker_died=True)
+    return Fault("stop-worker", time.time(), [(victim.run, victim.epoch)], detail, died="worker")
 
 
 # --- services ----------------------------------------------------------------------------------------------------------
@@ -180,7 +181,7 @@ KINDS: dict[Strike, int] = {
     database_away: 7,
     full_disk: 5,
 }
-POINTS_WEIGHT = 38
+POINTS_WEIGHT = 38  # of 100 strikes
 
 
 @dataclass
@@ -198,8 +199,8 @@ class Armed:
         (lab.points / f"{self.label}.taken").unlink()
         where = f"at call {self.at}" if self.label.startswith("save-") else ""
         hit = [(noted["run"], noted["epoch"])] if noted["run"] else []
-        died = self.label in points.SUPERVISOR
-        return Fault(f"point:{self.label}", noted["time"], hit, where, worker_died=died)
+        died: Died = "worker" if self.label in points.SUPERVISOR else "trainer"
+        return Fault(f"point:{self.label}", noted["time"], hit, where, died)
 
     def disarm(self, lab: Lab) -> None:
         (lab.points / self.label).unlink(missing_ok=True)
@@ -212,10 +213,7 @@ def arm(lab: Lab, rng: Random) -> Armed:
     return Armed(label, at)
 
 
-def strike(lab: Lab, rng: Random) -> Fault | None:
-    """One of KINDS."""
-    chosen = rng.choices(list(KINDS), list(KINDS.values()))[0]
+def strike(lab: Lab, rng: Random, kinds: Mapping[Strike, int]) -> Fault | None:
+    """One of ``kinds``, by their weights."""
+    chosen = rng.choices(list(kinds), list(kinds.values()))[0]
     return chosen(lab, rng)
-
-
-__all__ = ["KINDS", "POINTS_WEIGHT", "Armed", "Fault", "arm", "strike", "tree"]

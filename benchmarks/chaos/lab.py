@@ -35,25 +35,38 @@ MOST_ATTEMPTS = 50  # at the default of 3 a run that is struck three times betwe
 
 
 class LabStack(Stack):
-    """Workers pass the points at which they may be struck."""
+    """Workers pass the points at which they may be struck; their training processes do, or are stand-ins."""
+
+    trainer = "benchmarks.chaos.points"
+
+    def add_worker(self) -> None:
+        """One more."""
+        number = 1 + sum(service.name.startswith("worker") for service in self.services)
+        (api,) = (service for service in self.services if service.name == "api")
+        service = Service(self._worker_command(api.command.env, number), lambda: True, 5.0)
+        service.is_ready = self._registered(service)
+        self._bring_up(service)
 
     def _worker_command(self, env: Mapping[str, str], number: int) -> Command:
         command = super()._worker_command(env, number)
         options = command.argv[command.argv.index("worker") + 1 :]
-        return dataclasses.replace(command, argv=[sys.executable, "-m", "benchmarks.chaos.points", "worker", *options])
+        return dataclasses.replace(
+            command, argv=[sys.executable, "-m", "benchmarks.chaos.points", "worker", self.trainer, *options]
+        )
 
 
 class Lab:
     """Use as ``with Lab(...) as lab``; call ``tend`` a few times a second, from the main thread."""
 
-    def __init__(self, workers: int = 4, db: str = "sqlite", **settings: Any) -> None:
-        """``settings`` by their names in store.settings; the times are the product's own where left out."""
+    def __init__(self, workers: int = 4, db: str = "sqlite", stands_in: bool = False, **settings: Any) -> None:
+        """``settings`` by their names in store.settings; the times are the product's own where left out. ``stands_in``: what
+        trains is a stand-in."""
         self.folder = Path(tempfile.mkdtemp(prefix="chaos-", dir="/tmp"))
         self.home = self.folder / "lab"
         self.points = self.home / "chaos"
         self.points.mkdir(parents=True)
         self.ballast = self.home / "artifacts" / "ballast"
-        self.workers, self.db = workers, db
+        self.workers, self.db, self.stands_in = workers, db, stands_in
         self.settings_given = {"max_attempts": MOST_ATTEMPTS, "min_free_mib": 1, **settings}
         self.away_until_undone = 0  # outages of the database at the moment
         self._undo: list[tuple[float, Callable[[], None]]] = []
@@ -68,6 +81,8 @@ class Lab:
             stack.enter_context(_environment(self.home, self.database.url, self.settings_given))
             self.settings = Settings()
             self.stack = LabStack(Home(self.home), Options(_free_port(), self.workers, 1, 5.0), self._say)
+            if self.stands_in:
+                self.stack.trainer = "benchmarks.chaos.standin"
             stack.callback(_restore, signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM))
             stack.callback(self.stop_services)
             self.stack.start()

@@ -1,6 +1,6 @@
 """The real worker and the real training process, with labelled points at which the harness may strike them.
 
-    python -m benchmarks.chaos.points worker CELERY-OPTIONS
+    python -m benchmarks.chaos.points worker benchmarks.chaos.points|standin CELERY-OPTIONS
     python -m benchmarks.chaos.points worker.trainer JOB.json
 
 A point is armed by the file ``<LASER_HOME>/chaos/<label>``. The first process to pass it takes the file, writes down what
@@ -102,8 +102,8 @@ def _nothing(*_: Any) -> None:
     pass
 
 
-def worker(options: list[str]) -> None:
-    """Celery's worker, whose supervisors pass points and start training processes that do."""
+def worker(trainer: str, options: list[str]) -> None:
+    """Celery's worker, whose supervisors pass points and start ``trainer``: this module, or the stand-in."""
     from store import claims
     from worker import app, supervisor
 
@@ -123,8 +123,8 @@ def worker(options: list[str]) -> None:
     _around(claims, "finish", lambda *_: _pass("before-finish"), lambda *_: _pass("after-finish"))
     _around(supervisor, "ingest", pointer("before-pointer"), pointer("after-pointer"))
     _around(supervisor, "Process", _nothing, lambda *_: _pass("started"))
-    trainer = (sys.executable, "-m", "benchmarks.chaos.points", "worker.trainer")
-    app.Slot = functools.partial(supervisor.Slot, trainer=trainer)  # type: ignore[misc,assignment]
+    argv = (sys.executable, "-m", trainer, "worker.trainer")
+    app.Slot = functools.partial(supervisor.Slot, trainer=argv)
     app.app.worker_main(["worker", *options])
 
 
@@ -162,7 +162,7 @@ def trainer(job: str) -> int:
             _pass(f"told-{name}")
 
     runner.save = saving
-    SpoolWriter.append = telling  # type: ignore[method-assign]
+    SpoolWriter.append = telling
     return process.main(job)
 
 
@@ -200,6 +200,6 @@ class _Boundaries:
 
 if __name__ == "__main__":
     if sys.argv[1] == "worker":
-        worker(sys.argv[2:])
+        worker(sys.argv[2], sys.argv[3:])
     else:
         sys.exit(trainer(sys.argv[2]))

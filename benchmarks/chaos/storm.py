@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from benchmarks.chaos import work
-from benchmarks.chaos.faults import POINTS_WEIGHT, Armed, Fault, arm, strike
+from benchmarks.chaos.faults import KINDS, POINTS_WEIGHT, Armed, Fault, Strike, arm, strike
 from benchmarks.chaos.lab import Lab
 from store.database import read
 from store.states import FINAL
@@ -31,6 +31,8 @@ class Storm:
     gap_s: float = 6.0
     steps: int = 120
     variants: int = 6
+    kinds: Mapping[Strike, int] = field(default_factory=lambda: KINDS)
+    points_weight: float = POINTS_WEIGHT
     struck: list[Fault] = field(default_factory=list)
     submitted: dict[str, int] = field(default_factory=dict)  # variant by run
     _armed: list[Armed] = field(default_factory=list)
@@ -69,11 +71,11 @@ class Storm:
             self.submitted[run_id] = variant
 
     def _strike(self, lab: Lab, rng: Random) -> None:
-        if rng.uniform(0, 100) < POINTS_WEIGHT:
+        if rng.uniform(0, 100) < self.points_weight:
             if len(self._armed) < 3:
                 point = arm(lab, rng)
                 self._armed = [each for each in self._armed if each.label != point.label] + [point]
-        elif fault := strike(lab, rng):
+        elif fault := strike(lab, rng, self.kinds):
             self.struck.append(fault)
         else:
             return  # nobody to hit: another try at the next tick
