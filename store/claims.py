@@ -76,12 +76,14 @@ def claim_run(
 
     Raises Outdated for code that is of another version than the database.
     """
-    now = time.time() if now is None else now
     with write(engine) as connection:
         require_head_here(connection)
         if is_drained(connection, worker_id):
             return None
         lock_claims(connection)  # one at a time, so that every claim sees what the one before took
+        now = (
+            time.time() if now is None else now
+        )  # after the wait for the lock, or the lease would be the shorter for it
         number = _next(connection, settings.policy, settings.pool_labels, now)
         if number is None:
             return None
@@ -159,9 +161,9 @@ def heartbeat(
     now: float | None = None,
 ) -> Orders:
     """Extends the lease. Raises Superseded when the run is no longer this epoch's."""
-    now = time.time() if now is None else now
     with write(engine) as connection:
         row = hold(connection, run_id, epoch)
+        now = time.time() if now is None else now  # after the wait for the lock
         values: dict[str, Any] = {"lease_until": now + lease_s}
         if progress is not None:
             shown = {"step": progress.step, "steps": progress.steps, "step_time_s": progress.step_time_s}

@@ -51,10 +51,9 @@ def storm(options: argparse.Namespace) -> dict[str, Any]:
 
 def outcome(found: Findings, struck: list[Fault], raging: Storm, fenced: int) -> dict[str, Any]:
     """The figures that the report's readers rely on come first."""
-    deaths = [fault.outcome for fault in struck if fault.worker_died and "noticed_s" in fault.outcome]
-    trainers = [
-        fault.outcome["noticed_s"] for fault in struck if not fault.worker_died and "noticed_s" in fault.outcome
-    ]
+    noticed = [fault for fault in struck if "noticed_s" in fault.outcome]
+    deaths = [fault.outcome for fault in noticed if fault.died == "worker"]
+    trainers = [fault.outcome["noticed_s"] for fault in noticed if fault.died == "trainer"]
     counts = found.counts()
     return {
         "faults": len(struck),

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import sqlalchemy as sa
 
 from laser_core.config import EvalConfig
 from laser_core.events import CheckpointSaved, Log, Progress
-from store import claims, events
+from store import claims, database, events
+from store.dialect import lock_claims
 from store.errors import Conflict, Superseded
 from store.ingest import ingest
-from store.runs import create_run, get_run, request_cancel
+from store.runs import create_run, get_run, lock, request_cancel
 from store.states import FINAL, TRANSITIONS, State
+from store.tables import runs
 
 LEASE_S = 20.0
 T0 = time.time()
@@ -49,6 +53,25 @@ def test_a_run_is_claimed_once_and_oldest_first(engine, submit, take):
     assert one.config == first.config
     assert get_run(engine, first.id).state == State.starting
     assert claims.queued_count(engine) == 0
+
+
+def test_who_waited_for_the_database_has_the_whole_lease(engine, database_url, settings, submit, running):
+    """A lease is counted from the moment at which it is written, not from the one at which it was asked for."""
+    queued = submit(seed=1).id
+    other = database.connect(database_url)
+    with ThreadPoolExecutor(2) as pool:
+        with database.write(other) as connection:
+            lock_claims(connection), lock(connection, running)
+            claiming = pool.submit(claims.claim_run, engine, "w2", LEASE_S, settings=settings)
+            beating = pool.submit(claims.heartbeat, engine, running, 1, LEASE_S)
+            time.sleep(0.3)
+            free_at = time.time()
+        claiming.result(), beating.result()
+    other.dispose()
+    with database.read(engine) as connection:
+        until = {row.id: row.lease_until for row in connection.execute(sa.select(runs))}
+    assert until[queued] >= free_at + LEASE_S
+    assert until[running] >= free_at + LEASE_S
 
 
 def test_many_claimers_never_share_a_run(engine, submit, settings):

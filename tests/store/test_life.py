@@ -189,6 +189,8 @@ class Life(RuleBasedStateMachine):
 
     @rule(run_id=run_ids, goes_on=st.booleans())
     def pause(self, run_id, goes_on):
+        if run_id in self.deleted:
+            return
         before = get_run(self.engine, run_id).state
         try:
             resume(self.engine, run_id, now=self.now) if goes_on else request_pause(self.engine, run_id, now=self.now)
