@@ -13,22 +13,23 @@ from store.access import Principal
 from store.settings import Settings
 
 
-def _engine(request: Request) -> sa.Engine:
+async def _engine(request: Request) -> sa.Engine:
     return cast(sa.Engine, request.app.state.engine)
 
 
-def _settings(request: Request) -> Settings:
+async def _settings(request: Request) -> Settings:
     return cast(Settings, request.app.state.settings)
 
 
-def _principal(request: Request) -> Principal:
+async def _principal(request: Request) -> Principal:
     return cast(Principal, request.state.principal)  # set by api.gate, which lets nobody else through
 
 
-def _doorbell(request: Request) -> Doorbell:
+async def _doorbell(request: Request) -> Doorbell:
     return cast(Doorbell, request.app.state.doorbell)
 
 
+# They are coroutines because FastAPI runs every plain function in a thread, which costs more than they do.
 Engine = Annotated[sa.Engine, Depends(_engine)]
 Config = Annotated[Settings, Depends(_settings)]
 Speaker = Annotated[Principal, Depends(_principal)]

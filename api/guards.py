@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+import anyio.to_thread
 import sqlalchemy as sa
 from starlette.requests import Request
 from starlette.routing import BaseRoute
@@ -57,10 +58,10 @@ GUARDS: dict[str, Guard] = {
 }
 
 
-def check(request: Request, engine: Engine) -> None:
+async def check(request: Request, engine: Engine) -> None:
     """A dependency of every route of the API. Raises NotFound, Forbidden."""
     for name, value in request.path_params.items():
-        GUARDS[name](engine, request.state.principal, request.method, value)
+        await anyio.to_thread.run_sync(GUARDS[name], engine, request.state.principal, request.method, value)
 
 
 def require_admin(speaker: Principal) -> None:

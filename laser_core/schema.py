@@ -7,6 +7,7 @@ where only torch, numpy and safetensors are installed (docs/decisions/0002-one-c
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import types
 from collections.abc import Callable, Mapping
@@ -111,7 +112,7 @@ def _parse_union(options: tuple[Any, ...], data: Any) -> Any:
 def _parse_dataclass(cls: Any, data: Any) -> Any:
     if not isinstance(data, Mapping):
         raise _problem(f"expected an object, got {_shown(data)}")
-    hints, fields = get_type_hints(cls), {f.name: f for f in dataclasses.fields(cls)}
+    hints, fields = _hints(cls), {f.name: f for f in dataclasses.fields(cls)}
     problems = [
         Problem(str(name)[:80], f"unknown field; {cls.__name__} has {_listed(fields)}")
         for name in data
@@ -142,6 +143,12 @@ def _parse_scalar(hint: Any, data: Any) -> Any:
         wanted = {int: "a whole number", float: "a number", bool: "true or false", str: "a string"}[hint]
         raise _problem(f"expected {wanted}, got {_shown(data)}")
     return data
+
+
+@functools.cache
+def _hints(cls: Any) -> Mapping[str, Any]:
+    """Reading annotations again for every field of every run would be most of the time that parsing takes."""
+    return get_type_hints(cls)
 
 
 # --- limits ------------------------------------------------------------------------------------------------------------
@@ -205,7 +212,7 @@ def _schema(hint: Any, ref: str, definitions: dict[str, JsonSchema]) -> JsonSche
 
 
 def _object_schema(cls: Any, ref: str, definitions: dict[str, JsonSchema]) -> JsonSchema:
-    hints = get_type_hints(cls)
+    hints = _hints(cls)
     properties, required = {}, []
     for field in dataclasses.fields(cls):
         limits = field.metadata.get("limits", {})
@@ -232,7 +239,7 @@ def _object_schema(cls: Any, ref: str, definitions: dict[str, JsonSchema]) -> Js
 
 
 def _kind(cls: Any) -> str:
-    return str(get_args(get_type_hints(cls)["kind"])[0])
+    return str(get_args(_hints(cls)["kind"])[0])
 
 
 def _problem(message: str) -> ConfigError:

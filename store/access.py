@@ -155,12 +155,12 @@ def list_tokens(engine: sa.Engine, user_id: str, *, now: float | None = None) ->
 
 def authenticate(engine: sa.Engine, secret: str, *, now: float | None = None) -> Principal | None:
     """Whom a token or session secret speaks for; None when unknown, expired or revoked, or its user disabled."""
-    return _principal(engine, secret_table.c.sha256 == _hash(secret), now)
+    return _principal(engine, _BY_SECRET, _hash(secret), now)
 
 
 def again(engine: sa.Engine, principal: Principal, *, now: float | None = None) -> Principal | None:
     """As ``authenticate``, for one who stays: role and all as they are by now, None when the door is closed meanwhile."""
-    return _principal(engine, secret_table.c.id == principal.secret_id, now)
+    return _principal(engine, _BY_ID, principal.secret_id, now)
 
 
 def create_login_code(
@@ -225,15 +225,24 @@ def _token(row: sa.Row[Any]) -> Token:
     return Token(user=row.user_id, **same)
 
 
-def _principal(engine: sa.Engine, which: sa.ColumnElement[bool], now: float | None) -> Principal | None:
-    now = time.time() if now is None else now
-    query = (
-        sa.select(secret_table, users.c.name.label("user_name"), users.c.role)
-        .join(users, users.c.id == secret_table.c.user_id)
-        .where(which, secret_table.c.kind.in_(("token", "session")), _alive(now), users.c.disabled_at.is_(None))
-    )
+def _alive(now: float | sa.BindParameter[float]) -> sa.ColumnElement[bool]:
+    return sa.or_(secret_table.c.expires_at.is_(None), secret_table.c.expires_at > now)
+
+
+# Built once, as every request asks.
+_ENTRY = (
+    sa.select(secret_table, users.c.name.label("user_name"), users.c.role)
+    .join(users, users.c.id == secret_table.c.user_id)
+    .where(secret_table.c.kind.in_(("token", "session")), _alive(sa.bindparam("now")), users.c.disabled_at.is_(None))
+)
+_BY_SECRET = _ENTRY.where(secret_table.c.sha256 == sa.bindparam("which"))
+_BY_ID = _ENTRY.where(secret_table.c.id == sa.bindparam("which"))
+
+
+def _principal(engine: sa.Engine, query: sa.Select[Any], which: str, now: float | None) -> Principal | None:
     with read(engine) as connection:
-        row = connection.execute(query).one_or_none()
+        values = {"which": which, "now": time.time() if now is None else now}
+        row = connection.execute(query, values).one_or_none()
     if row is None:
         return None
     return Principal(row.user_id, row.user_name, row.role, cast(Scope, row.scope), row.kind, row.id, row.expires_at)
@@ -265,10 +274,6 @@ def _add(
 
 def _hash(secret: str) -> str:
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def _alive(now: float) -> sa.ColumnElement[bool]:
-    return sa.or_(secret_table.c.expires_at.is_(None), secret_table.c.expires_at > now)
 
 
 def _live_secret(engine: sa.Engine, file: Path, now: float | None) -> str | None:

@@ -204,7 +204,7 @@ def load(connection: sa.Connection, numbers: Any) -> list[Run]:
         latest.setdefault(number, {})[key] = float("nan") if value is None else value
     whole = sa.select(runs, users.c.name.label("owner_name")).join(users, users.c.id == runs.c.owner_id)
     rows = {row.number: row for row in connection.execute(whole.where(runs.c.number.in_(numbers)))}
-    return [_run(rows[n], sorted(tags.get(n, ())), latest.get(n, {})) for n in numbers if n in rows]
+    return [_run(rows[n], rows[n].owner_name, sorted(tags.get(n, ())), latest.get(n, {})) for n in numbers if n in rows]
 
 
 def said_by(connection: sa.Connection, what: str, owner_id: str, by: str | None) -> str:
@@ -212,18 +212,28 @@ def said_by(connection: sa.Connection, what: str, owner_id: str, by: str | None)
     return f"{what} by {'its owner' if by is None or by == owner_id else find(connection, by).name}"
 
 
-def _run(row: sa.Row[Any], tags: list[str], latest: dict[str, float]) -> Run:
-    same = {name: getattr(row, name) for name in Run.__dataclass_fields__ if name in runs.c}
+_SAME = [name for name in Run.__dataclass_fields__ if name in runs.c]
+
+
+def _run(row: sa.Row[Any], owner_name: str, tags: list[str], latest: dict[str, float]) -> Run:
+    same = {name: getattr(row, name) for name in _SAME}
     same |= {
         "state": State(row.state),
         "owner": row.owner_id,
-        "owner_name": row.owner_name,
+        "owner_name": owner_name,
         "priority": NAMES[row.band],
     }
     return Run(**same, attempt=row.epoch, tags=tuple(tags), latest=latest)
 
 
 # --- creating ----------------------------------------------------------------------------------------------------------
+
+# Built once: SQLAlchemy takes longer to build a statement than SQLite to carry it out, and runs are submitted by the hundred.
+_NEW_TAG, _NEW_EVENT = sa.insert(run_tags), sa.insert(events)
+_OWNER_NAME = sa.select(users.c.name).where(users.c.id == sa.bindparam("id"))
+_BY_KEY = sa.select(runs.c.number, runs.c.config_hash).where(
+    runs.c.owner_id == sa.bindparam("owner_id"), runs.c.idempotency_key == sa.bindparam("key")
+)
 
 
 def queue_run(
@@ -243,20 +253,21 @@ def queue_run(
     inputs = _inputs(connection, config, source)
     values = _row_values(config, source, now) | {"owner_id": owner_id, "idempotency_key": idempotency_key}
     values |= {"band": BANDS[priority], "pool": clean(pool, 40)}
-    statement = insert(connection, runs).values(values)
-    once = statement.on_conflict_do_nothing(index_elements=["owner_id", "idempotency_key"])
-    row = connection.execute(once.returning(runs.c.number)).one_or_none()
+    once = insert(connection, runs).on_conflict_do_nothing(index_elements=["owner_id", "idempotency_key"])
+    row = connection.execute(once.returning(runs), values).one_or_none()
     if row is None and (earlier := _earlier(connection, config, owner_id, idempotency_key)):
         return earlier, False
     assert row is not None
-    if config.tags:
-        tags = [{"run": row.number, "tag": tag} for tag in dict.fromkeys(clean(tag, 40) for tag in config.tags)]
-        connection.execute(sa.insert(run_tags), tags)
+    tags = sorted({clean(tag, 40) for tag in config.tags})
+    if tags:
+        connection.execute(_NEW_TAG, [{"run": row.number, "tag": tag} for tag in tags])
     if inputs:
         connection.execute(sa.insert(run_datasets), [{"run": row.number, **i} for i in inputs])
     data = {"state": "queued", "from": "", "reason": ""}
-    connection.execute(sa.insert(events).values(run=row.number, seq=1, time=now, kind="state", epoch=0, data=data))
-    return load(connection, [row.number])[0], True
+    event = {"run": row.number, "seq": 1, "time": now, "kind": "state", "epoch": 0, "data": data}
+    connection.execute(_NEW_EVENT, event)
+    owner_name = connection.execute(_OWNER_NAME, {"id": owner_id}).scalar_one()
+    return _run(row, owner_name, tags, {}), True
 
 
 def _row_values(config: RunConfig, source: sa.Row[Any] | None, now: float) -> dict[str, Any]:
@@ -338,8 +349,7 @@ def _earlier(connection: sa.Connection, config: RunConfig, owner_id: str, key: s
     """The run that this key made before."""
     if key is None:
         return None
-    same_key = (runs.c.owner_id == owner_id, runs.c.idempotency_key == key)
-    row = connection.execute(sa.select(runs.c.number, runs.c.config_hash).where(*same_key)).one_or_none()
+    row = connection.execute(_BY_KEY, {"owner_id": owner_id, "key": key}).one_or_none()
     if row is None:
         return None
     if row.config_hash != config_hash(config):
