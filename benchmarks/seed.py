@@ -62,8 +62,15 @@ def seed(engine: sa.Engine, run_count: int, points: int, seed: int = 0) -> Seede
     _restart_numbers(engine, run_count)
     with database.write(engine) as connection:
         connection.execute(sa.update(runs).where(runs.c.number == run_count).values(name=LONG_NAME, state="succeeded"))
-    _add_long_curve(engine, run_count, points, made.rng)
+    _add_long_curve(engine, run_count, long_curve(points, made.rng))
     return Seeded(_id(run_count), run_count, points)
+
+
+def long_curve(points: int, rng: np.random.Generator) -> Any:
+    """Values of a falling, noisy curve with one spike up and one down."""
+    values = 2 * np.exp(-np.arange(points) / points * 5) + rng.normal(scale=0.05, size=points)
+    values[[points // 3, points // 2]] = SPIKES
+    return values
 
 
 class _Made:
@@ -136,9 +143,8 @@ def _restart_numbers(engine: sa.Engine, run_count: int) -> None:
             connection.exec_driver_sql(f"SELECT setval('runs_number_seq', {run_count})")
 
 
-def _add_long_curve(engine: sa.Engine, number: int, points: int, rng: np.random.Generator) -> None:
-    values = 2 * np.exp(-np.arange(points) / points * 5) + rng.normal(scale=0.05, size=points)
-    values[[points // 3, points // 2]] = SPIKES
+def _add_long_curve(engine: sa.Engine, number: int, values: Any) -> None:
+    points = len(values)
     piece = 100_000
     for first in range(0, points, piece):
         steps = np.arange(first, min(first + piece, points)) + STEPS + 1

@@ -1,0 +1,1 @@
+"""What the service bears, beside MLflow's server where that does the same: ``python -m benchmarks.service``."""
