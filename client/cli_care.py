@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+
 import typer
 from rich.table import Table
 
 from client.doctor import Finding, examine
-from client.home import Home
+from client.errors import BadInput
+from client.home import Home, InUse
+from client.http import Json
 from client.options import AsJson
 from client.output import notes, out, print_json
 from client.render import escape
@@ -16,7 +24,8 @@ MARKS = {"ok": "[green]ok[/]", "warning": "[yellow]note[/]", "failed": "[red]FAI
 
 def register(app: typer.Typer) -> None:
     """Adds the commands to the ``laser`` command."""
-    app.command(rich_help_panel="Platform")(doctor)
+    for command in (doctor, backup, restore):
+        app.command(rich_help_panel="Platform")(command)
 
 
 def doctor(as_json: AsJson = False) -> None:
@@ -31,6 +40,43 @@ def doctor(as_json: AsJson = False) -> None:
         out.print(f"{failed} of {len(found)} fail" if failed else f"all {len(found)} are well enough to work")
     if failed:
         raise typer.Exit(1)
+
+
+def backup(
+    file: Annotated[Path, typer.Argument(help="Where to write it; such as backup.zip.")],
+    files: Annotated[bool, typer.Option("--files", help="Also checkpoints, reports and datasets.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Copy the database into one file, while the platform goes on. Keep it safe: it holds hashes of tokens."""
+    made = _carry_out("make", file, *(["--files"] if files else []))
+    _tell(made, as_json, f"{made['rows']} rows and {made['files']} files of schema {made['schema']} are in {file}.")
+
+
+def restore(
+    file: Annotated[Path, typer.Argument(help="What `laser backup` wrote.")],
+    as_json: AsJson = False,
+) -> None:
+    """Fill an empty database from a backup, be it SQLite or PostgreSQL. Stop the platform and all workers first."""
+    home = Home.from_environment()
+    if (running := home.running()) is not None:
+        raise InUse(home.path, running)
+    made = _carry_out("restore", file)
+    _tell(made, as_json, f"{made['rows']} rows and {made['files']} files are back. Start the platform: laser up")
+
+
+def _carry_out(what: str, *arguments: object) -> Json:
+    command = [sys.executable, "-m", "store.backup", what, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise BadInput(done.stderr.strip()[-2000:])
+    return dict(json.loads(done.stdout))
+
+
+def _tell(made: Json, as_json: bool, words: str) -> None:
+    if as_json:
+        print_json(made)
+    else:
+        out.print(escape(words), highlight=False, soft_wrap=True)
 
 
 def _table(found: list[Finding]) -> Table:

@@ -19,6 +19,7 @@ from alembic.util import CommandError
 from store import dialect
 from store.errors import Outdated
 
+ROWS_AT_ONCE = 200
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
@@ -58,6 +59,14 @@ def write(engine: sa.Engine) -> Iterator[sa.Connection]:
         yield connection
 
 
+@contextlib.contextmanager
+def snapshot(engine: sa.Engine) -> Iterator[sa.Connection]:
+    """A transaction that sees the database as it is at its first query, however long it reads; rows come as they are read."""
+    level = {"isolation_level": "REPEATABLE READ"} if engine.dialect.name == "postgresql" else {}
+    with engine.connect().execution_options(**level, yield_per=ROWS_AT_ONCE) as connection, connection.begin():
+        yield connection
+
+
 def migrate(engine: sa.Engine, revision: str | None = None) -> None:
     """Brings the schema to ``revision``, the newest by default; safe when several processes start at once.
 
@@ -71,11 +80,16 @@ def migrate(engine: sa.Engine, revision: str | None = None) -> None:
             f"the database has schema {current}, newer than {wanted}, which is wanted: use the laser-lab that made it, "
             "or restore a backup of before its upgrade (`laser restore`)"
         )
-    config = _alembic()
     with write(engine) as connection:
         dialect.lock_schema(connection)
-        config.attributes["connection"] = connection
-        command.upgrade(config, wanted)
+        upgrade(connection, wanted)
+
+
+def upgrade(connection: sa.Connection, revision: str) -> None:
+    """``migrate`` in a transaction of the caller's, who knows that ``revision`` isn't older than the database."""
+    config = _alembic()
+    config.attributes["connection"] = connection
+    command.upgrade(config, revision)
 
 
 def revisions(last: str | None = None) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,35 @@ def durability_problems(connection: sa.Connection) -> list[tuple[str, str]]:
     version = str(connection.exec_driver_sql("SELECT sqlite_version()").scalar_one())
     is_old = tuple(map(int, version.split("."))) < SAFE_SQLITE
     return [(f"SQLite {version} can corrupt its log", "pip install pysqlite3")] if is_old else []
+
+
+def counters(connection: sa.Connection, tables: Iterable[sa.Table]) -> dict[str, int]:
+    """The last number given out by each table that numbers its rows: it never comes back, even where the row is gone."""
+    if connection.dialect.name == "sqlite":
+        rows = connection.exec_driver_sql("SELECT name, seq FROM sqlite_sequence")
+        return {name: last for name, last in rows if not name.startswith("_alembic")}
+    found = {}
+    for table in tables:
+        if (sequence := _sequence(connection, table.name)) is not None:
+            query = f"SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM {sequence}"
+            found[table.name] = int(connection.exec_driver_sql(query).scalar_one())
+    return found
+
+
+def set_counters(connection: sa.Connection, last: Mapping[str, int]) -> None:
+    """Numbers go on after ``last``, by table."""
+    for name, number in last.items():
+        if connection.dialect.name == "sqlite":
+            connection.execute(sa.text("DELETE FROM sqlite_sequence WHERE name = :n"), {"n": name})
+            connection.execute(sa.text("INSERT INTO sqlite_sequence VALUES (:n, :last)"), {"n": name, "last": number})
+        elif number:
+            sequence = _sequence(connection, name)
+            connection.execute(sa.select(sa.func.setval(sequence, number)))
+
+
+def _sequence(connection: sa.Connection, table: str) -> str | None:
+    (key,) = sa.inspect(connection).get_pk_constraint(table)["constrained_columns"][:1]
+    return connection.execute(sa.select(sa.func.pg_get_serial_sequence(table, key))).scalar()
 
 
 def sqlite_engine(url: sa.URL) -> sa.Engine:

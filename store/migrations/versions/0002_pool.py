@@ -25,3 +25,7 @@ def upgrade() -> None:
         workers.add_column(sa.Column("pools", sa.String(length=500), nullable=False, server_default=""))
     with op.batch_alter_table("traces") as traces:
         traces.add_column(sa.Column("step_fidelities", sa.LargeBinary(), nullable=True))
+
+
+def downgrade() -> None:
+    raise NotImplementedError("restore a backup instead: going back would lose data")

@@ -11,3 +11,7 @@ def upgrade() -> None:
     with op.batch_alter_table("workers") as workers:
         workers.add_column(sa.Column("drained_at", sa.Double(), nullable=True))
         workers.add_column(sa.Column("schema", sa.String(length=40), nullable=False, server_default=""))
+
+
+def downgrade() -> None:
+    raise NotImplementedError("restore a backup instead: going back would lose data")
