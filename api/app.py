@@ -16,6 +16,7 @@ from fastapi import APIRouter, Depends, FastAPI
 from api import (
     artifacts,
     datasets,
+    experiments,
     filters,
     guards,
     log,
@@ -76,7 +77,21 @@ def build(settings: Settings, engine: sa.Engine) -> FastAPI:
     app.state.settings, app.state.engine = settings, engine
     app.state.doorbell, app.state.streams = Doorbell(settings.broker_url), Streams()
     api = APIRouter(prefix=PREFIX, dependencies=[Depends(guards.check)])
-    for room in (runs, filters, queue, metrics, artifacts, datasets, stream, schema, session, tokens, users, system):
+    for room in (
+        runs,
+        experiments,
+        filters,
+        queue,
+        metrics,
+        artifacts,
+        datasets,
+        stream,
+        schema,
+        session,
+        tokens,
+        users,
+        system,
+    ):
         guards.require_guards(room.router.routes)
         api.include_router(room.router)
     app.include_router(api)

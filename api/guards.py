@@ -15,7 +15,7 @@ from starlette.routing import BaseRoute
 
 from api.context import Engine
 from api.gate import SAFE_METHODS
-from store import artifacts, datasets, runs, users
+from store import artifacts, datasets, experiments, runs, users
 from store.access import Principal
 from store.errors import Conflict, Forbidden
 
@@ -24,6 +24,10 @@ Guard = Callable[[sa.Engine, Principal, str, str], None]  # (…, method, value)
 
 def _run(engine: sa.Engine, speaker: Principal, method: str, run_id: str) -> None:
     runs.require_run(engine, run_id, speaker.sees)
+
+
+def _experiment(engine: sa.Engine, speaker: Principal, method: str, experiment_id: str) -> None:
+    experiments.require_experiment(engine, experiment_id, speaker.sees)
 
 
 def _artifact(engine: sa.Engine, speaker: Principal, method: str, artifact_id: str) -> None:
@@ -49,6 +53,7 @@ def _own(engine: sa.Engine, speaker: Principal, method: str, value: str) -> None
 
 GUARDS: dict[str, Guard] = {
     "run_id": _run,
+    "experiment_id": _experiment,
     "artifact_id": _artifact,
     "name_or_id": _dataset,
     "user": _admins_only,

@@ -12,7 +12,7 @@ from api.body import documented, json_body, optional_json_body, parsed
 from api.context import Bell, Config, Engine, Speaker
 from api.problems import RESPONSES
 from api.schema import BODY, PATCH
-from laser_core.config import StoreKind, parse_run
+from laser_core.config import StoreKind, merge_patch, parse_run
 from store import events, notes, pause, run_list, runs
 from store.filters import MAX_LENGTH
 from store.policy import Priority
@@ -176,20 +176,6 @@ def read_logs(
     found = events.after(engine, run_id, after, limit, kind="log") if newest is None else newest
     lines = [models.LogLine(seq=e.seq, time=e.time, epoch=e.epoch, **e.data) for e in found]
     return models.LogPage(items=lines)
-
-
-def merge_patch(target: Any, patch: Any) -> Any:
-    """RFC 7396, except that a changed ``kind`` starts its object anew: the other kind's fields wouldn't fit."""
-    if not isinstance(patch, dict):
-        return patch
-    same_kind = isinstance(target, dict) and patch.get("kind", target.get("kind")) == target.get("kind")
-    merged = dict(target) if same_kind else {}
-    for name, value in patch.items():
-        if value is None:
-            merged.pop(name, None)
-        else:
-            merged[name] = merge_patch(merged.get(name), value)
-    return merged
 
 
 def _queued(made: tuple[runs.Run, bool], response: Response, bell: Bell) -> models.Run:

@@ -11,7 +11,7 @@ from pydantic.json_schema import JsonSchemaMode
 from api import models
 from api.presets import PRESETS
 from api.problems import RESPONSES
-from laser_core.config import RunConfig
+from laser_core.config import ExperimentConfig, RunConfig
 from laser_core.schema import JsonSchema, json_schema
 
 router = APIRouter(tags=["schema"], responses=RESPONSES)
@@ -26,6 +26,12 @@ def body_of(component: str) -> dict[str, Any]:
 
 
 BODY = body_of("RunConfig")
+EXPERIMENT_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": {"$ref": REF + "ExperimentConfig"}}},
+    }
+}
 PATCH: dict[str, Any] = {
     "requestBody": {
         "required": False,
@@ -41,12 +47,13 @@ PATCH: dict[str, Any] = {
 @router.get("/schema/run", summary="JSON Schema of RunConfig", response_model=dict[str, Any])
 def run_schema() -> JsonSchema:
     """JSON Schema 2020-12 with every default, limit and help text; a form can be made from it."""
-    schema, definitions = json_schema(RunConfig)
-    return (
-        {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "RunConfig"}
-        | schema
-        | {"$defs": definitions}
-    )
+    return _whole(RunConfig, "RunConfig")
+
+
+@router.get("/schema/experiment", summary="JSON Schema of ExperimentConfig", response_model=dict[str, Any])
+def experiment_schema() -> JsonSchema:
+    """The same of an experiment; its base and variants are parts of a run's configuration."""
+    return _whole(ExperimentConfig, "ExperimentConfig")
 
 
 @router.get("/presets", summary="Configurations to start from")
@@ -65,9 +72,15 @@ def install(app: FastAPI) -> None:
     app.openapi = openapi  # type: ignore[method-assign]
 
 
+def _whole(kind: Any, title: str) -> JsonSchema:
+    schema, definitions = json_schema(kind)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": title} | schema | {"$defs": definitions}
+
+
 def _document(app: FastAPI) -> dict[str, Any]:
     document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
     union, components = json_schema(RunConfig, REF)
+    components |= json_schema(ExperimentConfig, REF)[1]
     for kind in (models.Problem, models.NewPoints):
         mode: JsonSchemaMode = "serialization" if kind is models.Problem else "validation"
         part = kind.model_json_schema(ref_template=REF + "{model}", mode=mode)

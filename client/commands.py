@@ -6,7 +6,17 @@ import importlib.metadata
 
 import typer
 
-from client import cli_care, cli_data, cli_notes, cli_runs, cli_stack, cli_users, cli_verdict, cli_workers
+from client import (
+    cli_care,
+    cli_data,
+    cli_experiments,
+    cli_notes,
+    cli_runs,
+    cli_stack,
+    cli_users,
+    cli_verdict,
+    cli_workers,
+)
 from client.http import Client
 from client.options import AsJson
 from client.output import out, print_json
@@ -22,6 +32,7 @@ cli_stack.register(app)
 cli_care.register(app)
 cli_runs.register(app)
 cli_notes.register(app)
+cli_experiments.register(app)
 cli_data.register(app)
 cli_workers.register(app)
 cli_users.register(app)

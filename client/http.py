@@ -15,6 +15,7 @@ from urllib.parse import quote
 import httpx
 
 from client.errors import BadInput, Refused, Unreachable
+from client.experiments import Experiments
 from client.home import Home
 from client.sse import Message, parse
 from client.submission import read_config
@@ -53,6 +54,7 @@ class Client:
             transport=transport,
             trust_env=False,  # a proxy from the environment must not see a local address
         )
+        self.experiments = Experiments(self._request)
 
     def __enter__(self) -> Self:
         return self

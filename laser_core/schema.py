@@ -92,6 +92,8 @@ def _parse(hint: Any, data: Any) -> Any:
         if not isinstance(data, list | tuple):
             raise _problem(f"expected a list, got {_shown(data)}")
         return tuple(_parse(get_args(hint)[0], item) for item in data)
+    if origin is dict:
+        return _parse_object(data)
     if dataclasses.is_dataclass(hint):
         return _parse_dataclass(hint, data)
     return _parse_scalar(hint, data)
@@ -107,6 +109,13 @@ def _parse_union(options: tuple[Any, ...], data: Any) -> Any:
     if not isinstance(kind, str) or kind not in by_kind:
         raise ConfigError(Problem("kind", f"expected one of {_listed(by_kind)}, got {_shown(kind)}"))
     return _parse_dataclass(by_kind[kind], data)
+
+
+def _parse_object(data: Any) -> dict[str, Any]:
+    """An object whose names and values are its owner's to check."""
+    if not isinstance(data, Mapping) or not all(isinstance(name, str) for name in data):
+        raise _problem(f"expected an object, got {_shown(data)}")
+    return dict(data)
 
 
 def _parse_dataclass(cls: Any, data: Any) -> Any:
@@ -202,6 +211,8 @@ def _schema(hint: Any, ref: str, definitions: dict[str, JsonSchema]) -> JsonSche
         return head | {"type": _SCALARS[type(choices[0])]}
     if origin is tuple:
         return {"type": "array", "items": _schema(get_args(hint)[0], ref, definitions)}
+    if origin is dict:
+        return {"type": "object", "additionalProperties": True}
     if dataclasses.is_dataclass(hint):
         name = hint.__name__  # type: ignore[union-attr]
         if name not in definitions:

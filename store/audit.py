@@ -29,6 +29,7 @@ Action = Literal[
     "run.pause",
     "run.resume",
     "run.delete",
+    "experiment.delete",
     "worker.drain",
     "worker.undrain",
     "change",

@@ -148,13 +148,13 @@ def _variant(run: Run, found: list[Run]) -> str:
 
 def _group(variant: str, members: list[Run]) -> Group:
     done = [run for run in members if run.state == State.succeeded]
-    spreads = {name: _spread(_value(run, name) for run in done) for name in _IN_METRICS}
+    spreads = {name: _spread(value_of(run, name) for run in done) for name in _IN_METRICS}
     saved, eager = spreads["saved_bytes"].mean, spreads["eager_bytes"].mean
     return Group(
         variant=variant,
         store=members[0].store_kind,
         members=[
-            Member(run.id, run.name, run.seed, run.state, **{name: _value(run, name) for name in _IN_METRICS})
+            Member(run.id, run.name, run.seed, run.state, **{name: value_of(run, name) for name in _IN_METRICS})
             for run in members
         ],
         saved_fraction=saved / eager if saved is not None and eager else None,
@@ -162,9 +162,10 @@ def _group(variant: str, members: list[Run]) -> Group:
     )
 
 
-def _value(run: Run, name: str) -> float | None:
+def value_of(run: Run, name: str) -> float | None:
+    """A result of the run, or its newest value while it has none; None where it isn't known."""
     values = run.result.get("values", {}) if run.result else {}
-    value = values.get(name, run.latest.get(_IN_METRICS[name]))
+    value = values.get(name, run.latest.get(_IN_METRICS.get(name, name)))
     return value if value is not None and math.isfinite(value) else None
 
 
@@ -201,15 +202,15 @@ def _all_but_store(run: Run) -> str:
 
 
 def _pair(baseline: Run, variant: Run) -> Pair:
-    accuracies = (_value(variant, "exact_accuracy"), _value(baseline, "exact_accuracy"))
+    accuracies = (value_of(variant, "exact_accuracy"), value_of(baseline, "exact_accuracy"))
     known = accuracies[0] is not None and accuracies[1] is not None
     return Pair(
         seed=variant.seed,
         baseline_id=baseline.id,
         variant_id=variant.id,
         exact_accuracy_difference=accuracies[0] - accuracies[1] if known else None,  # type: ignore[operator]
-        step_time_ratio=_ratio(_value(variant, "step_time_s"), _value(baseline, "step_time_s")),
-        saved_bytes_ratio=_ratio(_value(variant, "saved_bytes"), _value(baseline, "saved_bytes")),
+        step_time_ratio=_ratio(value_of(variant, "step_time_s"), value_of(baseline, "step_time_s")),
+        saved_bytes_ratio=_ratio(value_of(variant, "saved_bytes"), value_of(baseline, "saved_bytes")),
     )
 
 

@@ -157,6 +157,31 @@ views = Table(
     sa.UniqueConstraint("owner_id", "name"),
 )
 
+# What is asked of a group of runs; the configuration, its margin too, is never changed.
+experiments = Table(
+    "experiments",
+    metadata,
+    Column("number", Number, primary_key=True, autoincrement=True),
+    Column("id", sa.String(40), nullable=False, unique=True),
+    Column("owner_id", sa.String(40), ForeignKey("users.id"), nullable=False),
+    Column("idempotency_key", sa.String(200)),
+    Column("name", sa.String(120), nullable=False),
+    Column("config", Json, nullable=False),
+    Column("planned", sa.Integer, nullable=False),  # runs that were made; some may have been deleted since
+    Column("created_at", Time, nullable=False),
+    sa.UniqueConstraint("owner_id", "idempotency_key"),
+    sqlite_autoincrement=True,
+)
+
+experiment_runs = Table(
+    "experiment_runs",
+    metadata,
+    _run(primary_key=True),
+    Column("experiment", Number, ForeignKey("experiments.number", ondelete="CASCADE"), nullable=False, index=True),
+    Column("variant", sa.String(120), nullable=False),
+    Column("point", sa.Text, nullable=False),  # of the sweep; empty without one
+)
+
 attempts = Table(
     "attempts",
     metadata,

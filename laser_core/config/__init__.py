@@ -4,6 +4,7 @@
 test. This package never loads torch.
 """
 
+from laser_core.config.experiments import ExperimentConfig, Planned, merge_patch, parse_experiment, plan
 from laser_core.config.model import ModelConfig
 from laser_core.config.runs import (
     SCHEMA_VERSION,
@@ -45,12 +46,14 @@ __all__ = [
     "CsvTask",
     "Device",
     "EvalConfig",
+    "ExperimentConfig",
     "LaserCodedStore",
     "LaserFusedStore",
     "LaserStore",
     "MazeTask",
     "ModelConfig",
     "NoneStore",
+    "Planned",
     "Problem",
     "ProjectionConfig",
     "QuantStore",
@@ -64,6 +67,9 @@ __all__ = [
     "TrainingConfig",
     "config_hash",
     "input_names",
+    "merge_patch",
+    "parse_experiment",
     "parse_run",
+    "plan",
     "to_json",
 ]

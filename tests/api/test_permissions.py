@@ -10,8 +10,8 @@ import sqlalchemy as sa
 from fastapi import APIRouter
 
 from api import guards
-from laser_core.config import parse_run
-from store import access, datasets, runs, users, views, workers
+from laser_core.config import parse_experiment, parse_run
+from store import access, datasets, experiments, runs, users, views, workers
 from store.tables import artifacts
 from store.tables import runs as run_table
 
@@ -42,6 +42,13 @@ TABLE = {
     "GET /views": "401 200 200 200 200",
     "POST /views": "401 201 201 403 201",
     "DELETE /views/{view_id}": "401 404 204 403 404",
+    "POST /experiments": "401 201 201 403 201",
+    "POST /experiments/estimate": "401 200 200 403 200",
+    "GET /experiments": "401 200 200 200 200",
+    "GET /experiments/{experiment_id}": "401 404 200 200 200",
+    "GET /experiments/{experiment_id}/report.md": "401 404 200 200 200",
+    "POST /experiments/{experiment_id}/cancel": "401 404 202 403 202",
+    "DELETE /experiments/{experiment_id}": "401 404 204 403 204",
     "GET /queue": "401 200 200 200 200",
     "GET /compare?run={run_id}": "401 404 200 200 200",
     "GET /stream": "401 200 200 200 200",
@@ -51,6 +58,7 @@ TABLE = {
     "GET /datasets/{name_or_id}": "401 200 200 200 200",
     "GET /datasets/{name_or_id}/preview": "401 200 200 200 200",
     "DELETE /datasets/{name_or_id}": "401 403 204 403 204",
+    "GET /schema/experiment": "401 200 200 200 200",
     "GET /schema/run": "401 200 200 200 200",
     "GET /presets": "401 200 200 200 200",
     "POST /session": "401 401 401 401 401",  # with a wrong code
@@ -79,6 +87,7 @@ TABLE = {
     "HEAD //{path:page}": "401 200 200 200 200",
 }
 COUNT = itertools.count()
+EXPERIMENT = {"name": "e", "margin": 2, "seeds": 1, "variants": {"a": {}, "b": {}}}
 
 
 def puzzles():
@@ -93,6 +102,8 @@ def body(line):
         "POST /runs/{run_id}/metrics": {"json": {"epoch": 1, "series": [{"key": "m", "steps": [1], "values": [0.5]}]}},
         "PATCH /runs/{run_id}": {"json": {"add_tags": ["seen"]}},
         "POST /views": {"json": {"name": "mine"}},
+        "POST /experiments": {"json": EXPERIMENT},
+        "POST /experiments/estimate": {"json": EXPERIMENT},
         "POST /users": {"json": {"name": f"user {next(COUNT)}"}},
         "PATCH /users/{user}": {"json": {"role": "viewer"}},
         "POST /tokens": {"json": {"name": "mine"}},
@@ -133,8 +144,13 @@ def make(engine, settings, tokens):
         workers.register(engine, f"w{next(COUNT)}", "host", 7, 1, "cpu", "1")
         return workers.list_workers(engine)[0].id
 
+    def experiment_id():
+        made, _ = experiments.create(engine, parse_experiment(EXPERIMENT), owner)
+        return experiments.cancel(engine, made.id).id
+
     makers = {
         "run_id": run_id,
+        "experiment_id": experiment_id,
         "artifact_id": artifact_id,
         "name_or_id": lambda: datasets.add(engine, settings, f"{next(COUNT)}.csv", io.BytesIO(puzzles()), owner)[0].id,
         "user": lambda: users.add(engine, f"user {next(COUNT)}", "member").id,
@@ -199,7 +215,7 @@ def test_every_route_and_method_for_every_speaker(ask):
     assert not wrong
 
 
-@pytest.mark.parametrize("parameter", ["run_id", "artifact_id", "token_id", "view_id"])
+@pytest.mark.parametrize("parameter", ["run_id", "experiment_id", "artifact_id", "token_id", "view_id"])
 def test_what_is_foreign_is_told_like_what_never_was(ask, make, parameter):
     checked = [line for line in TABLE if "{" + parameter + "}" in line]
     assert checked

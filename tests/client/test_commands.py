@@ -366,6 +366,32 @@ def test_every_command_explains_itself_and_speaks_json() -> None:
         assert any("--json" in parameter.opts for parameter in command.params), name
 
 
+def test_an_experiment_from_file_to_deletion(server: Server, tmp_path: Path) -> None:
+    file = Path(__file__).parents[2] / "docs" / "examples" / "sudoku-4x4.yaml"
+    small = (str(file), "--set", "seeds=2", "--set", "base.training.steps=5")
+    estimate = server.json("experiment", "submit", *small, "--dry-run")
+    assert (estimate["runs"], estimate["duration_s"]) == (4, None)
+    assert "4 runs; how long they take isn't known" in server.laser("experiment", "submit", *small, "--dry-run").stdout
+    assert server.json("experiment", "list")["items"] == []
+    made = server.json("experiment", "submit", *small, "--idempotency-key", "e")
+    assert server.json("experiment", "submit", *small, "--idempotency-key", "e")["id"] == made["id"]
+    assert (made["runs"], made["margin"], made["baseline"]) == (4, 2.0, "plain")
+    assert [each["id"] for each in server.json("experiment", "list")["items"]] == [made["id"]]
+    for reference in (made["id"], made["id"][:8], made["id"][2:8], str(made["number"])):
+        assert server.json("experiment", "show", reference)["sentence"] == "No run is done yet."
+    assert "4 queued; margin 2 points" in server.laser("experiment", "show", made["id"]).stdout
+    page = server.laser("experiment", "report", made["id"]).stdout
+    assert page.startswith("# LASER on 4×4 Sudoku\n")
+    assert server.laser("experiment", "report", made["id"], "--json", "--to", str(tmp_path / "r.json")).returncode == 0
+    assert json.loads((tmp_path / "r.json").read_text())["experiment"]["id"] == made["id"]
+    assert "haven't ended" in server.laser("experiment", "delete", made["id"]).stderr
+    assert server.json("experiment", "cancel", made["id"])["states"] == {"cancelled": 4}
+    assert server.json("experiment", "delete", made["id"]) == {"deleted": [made["id"]]}
+    assert "No experiment" in server.laser("experiment", "show", made["id"]).stderr
+    wrong = server.laser("experiment", "submit", *small, "--set", "margin=0")
+    assert (wrong.returncode, "margin: expected more than 0" in wrong.stderr) == (2, True)
+
+
 def test_every_command_explains_itself(server: Server) -> None:
     listing = server.laser("--help").stdout
     for command in (

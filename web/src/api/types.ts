@@ -174,6 +174,114 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/experiments": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List experiments
+         * @description Newest first. Members see their own.
+         */
+        get: operations["list_experiments_api_v1_experiments_get"];
+        put?: never;
+        /**
+         * Queue an experiment's runs, all or none
+         * @description The body is the ExperimentConfig itself, kept whole: its margin is never changed. Every run carries the id as a tag.
+         */
+        post: operations["create_api_v1_experiments_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/experiments/estimate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * What an experiment would take
+         * @description Runs, activation bytes and time, from what finished runs took; nothing is queued.
+         */
+        post: operations["estimate_api_v1_experiments_estimate_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/experiments/{experiment_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * An experiment and what it shows
+         * @description Means, verdicts and the front, from all its runs that have succeeded so far.
+         */
+        get: operations["read_api_v1_experiments__experiment_id__get"];
+        put?: never;
+        post?: never;
+        /**
+         * Delete an experiment that has ended, with its runs
+         * @description Their files go after their rows.
+         */
+        delete: operations["delete_api_v1_experiments__experiment_id__delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/experiments/{experiment_id}/report.md": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The same as a page of Markdown
+         * @description An attachment.
+         */
+        get: operations["read_markdown_api_v1_experiments__experiment_id__report_md_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/experiments/{experiment_id}/cancel": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Cancel an experiment's runs
+         * @description Those that haven't ended. Asking again changes nothing.
+         */
+        post: operations["cancel_api_v1_experiments__experiment_id__cancel_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/filters/fields": {
         parameters: {
             query?: never;
@@ -479,6 +587,26 @@ export interface paths {
          * @description JSON Schema 2020-12 with every default, limit and help text; a form can be made from it.
          */
         get: operations["run_schema_api_v1_schema_run_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/schema/experiment": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * JSON Schema of ExperimentConfig
+         * @description The same of an experiment; its base and variants are parts of a run's configuration.
+         */
+        get: operations["experiment_schema_api_v1_schema_experiment_get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -831,6 +959,16 @@ export interface components {
             /** Next Before */
             next_before: number | null;
         };
+        /**
+         * Bootstrap
+         * @description Seeds drawn anew, then puzzles.
+         */
+        Bootstrap: {
+            /** P */
+            p: number;
+            /** Ci95 */
+            ci95: number[];
+        };
         /** Comparison */
         Comparison: {
             /** Groups */
@@ -912,7 +1050,7 @@ export interface components {
              * Action
              * @enum {string}
              */
-            action: "login" | "login-link.create" | "token.create" | "token.revoke" | "user.create" | "user.role" | "user.disable" | "user.enable" | "run.cancel" | "run.pause" | "run.resume" | "run.delete" | "worker.drain" | "worker.undrain" | "change";
+            action: "login" | "login-link.create" | "token.create" | "token.revoke" | "user.create" | "user.role" | "user.disable" | "user.enable" | "run.cancel" | "run.pause" | "run.resume" | "run.delete" | "experiment.delete" | "worker.drain" | "worker.undrain" | "change";
             /** Object Id */
             object_id: string;
             /**
@@ -949,6 +1087,124 @@ export interface components {
         EventPage: {
             /** Items */
             items: components["schemas"]["Event"][];
+        };
+        /**
+         * Experiment
+         * @description An experiment as it stands. ``states`` counts its runs, by state; ``config`` is what it was made from, whole.
+         */
+        Experiment: {
+            /** Id */
+            id: string;
+            /** Number */
+            number: number;
+            /** Name */
+            name: string;
+            /** Owner */
+            owner: string;
+            /** Owner Name */
+            owner_name: string;
+            /** Metric */
+            metric: string;
+            /** Margin */
+            margin: number;
+            /** Baseline */
+            baseline: string;
+            /** Created At */
+            created_at: number;
+            /** Planned */
+            planned: number;
+            /** Runs */
+            runs: number;
+            /** States */
+            states: {
+                [key: string]: number;
+            };
+            /** Config */
+            config: {
+                [key: string]: unknown;
+            };
+        };
+        /**
+         * ExperimentEstimate
+         * @description ``most_saved_bytes`` is the largest group's; ``duration_s`` is for all runs on the slots that are alive now, were they
+         *     idle; None where a group isn't known or no worker is alive.
+         */
+        ExperimentEstimate: {
+            /** Runs */
+            runs: number;
+            /** Groups */
+            groups: components["schemas"]["GroupEstimate"][];
+            /** Slots */
+            slots: number;
+            /** Most Saved Bytes */
+            most_saved_bytes: number | null;
+            /** Work S */
+            work_s: number | null;
+            /** Duration S */
+            duration_s: number | null;
+        };
+        /**
+         * ExperimentGroup
+         * @description The runs of one variant at one point of the sweep; its means are over the runs that succeeded.
+         *
+         *     ``dominated_by``: groups that are, by their means, at least as good in metric, memory and step time, and better in one;
+         *     ``clearly``: where for one of them the intervals of the better one of these don't even touch.
+         */
+        ExperimentGroup: {
+            /** Name */
+            name: string;
+            /** Variant */
+            variant: string;
+            /** Point */
+            point: string;
+            /** Store */
+            store: string;
+            /** Is Baseline */
+            is_baseline: boolean;
+            /** Runs */
+            runs: components["schemas"]["ExperimentRun"][];
+            metric: components["schemas"]["Mean"];
+            saved_bytes: components["schemas"]["Mean"];
+            eager_bytes: components["schemas"]["Mean"];
+            step_time_s: components["schemas"]["Mean"];
+            /** Dominated By */
+            dominated_by: string[];
+            /** Is Clearly Dominated */
+            is_clearly_dominated: boolean;
+        };
+        /**
+         * ExperimentPage
+         * @description Newest first; ``next_before`` is ``before`` of the next page, None on the last.
+         */
+        ExperimentPage: {
+            /** Items */
+            items: components["schemas"]["Experiment"][];
+            /** Next Before */
+            next_before: number | null;
+        };
+        /**
+         * ExperimentRun
+         * @description One run of a group; values are None where the run has none. ``metric`` is a fraction.
+         */
+        ExperimentRun: {
+            /** Run Id */
+            run_id: string;
+            /** Number */
+            number: number;
+            /** Seed */
+            seed: number;
+            /** State */
+            state: string;
+            /** Step */
+            step: number;
+            /** Steps */
+            steps: number;
+            /** Metric */
+            metric: number | null;
+            /** Saved Bytes */
+            saved_bytes: number | null;
+            /** Step Time S */
+            step_time_s: number | null;
         };
         /**
          * Field
@@ -990,6 +1246,29 @@ export interface components {
             /** Saved Fraction */
             saved_fraction: number | null;
         };
+        /**
+         * GroupEstimate
+         * @description One run of a group: activation bytes held, seconds a step, seconds in all; None where nothing is known.
+         */
+        GroupEstimate: {
+            /** Variant */
+            variant: string;
+            /** Point */
+            point: string;
+            /** Runs */
+            runs: number;
+            /**
+             * Basis
+             * @enum {string}
+             */
+            basis: "runs alike" | "scaled from others" | "not known";
+            /** Saved Bytes */
+            saved_bytes: number | null;
+            /** Step Time S */
+            step_time_s: number | null;
+            /** Run S */
+            run_s: number | null;
+        };
         /** Health */
         Health: {
             /**
@@ -998,6 +1277,42 @@ export interface components {
              * @constant
              */
             status: "ok";
+        };
+        /**
+         * Judgement
+         * @description A group held against the baseline at its point, in the words and names of ``laser verdict --json``. Ratios are geometric
+         *     means of variant / baseline over the pairs; ``bootstrap`` is None where the metric doesn't count puzzles.
+         */
+        Judgement: {
+            /** Variant */
+            variant: string;
+            /** Baseline */
+            baseline: string;
+            /**
+             * Verdict
+             * @enum {string}
+             */
+            verdict: "better" | "worse" | "equivalent" | "undecided" | "too few seeds";
+            /** Sentence */
+            sentence: string;
+            /** Pairs */
+            pairs: number;
+            /** Differences */
+            differences: components["schemas"]["SeedPair"][];
+            /** Mean */
+            mean: number | null;
+            /** Margin */
+            margin: number;
+            paired_t: components["schemas"]["PairedT"];
+            sign_flip: components["schemas"]["SignFlip"];
+            tost: components["schemas"]["Tost"];
+            /** Non Inferiority P */
+            non_inferiority_p: number | null;
+            bootstrap: components["schemas"]["Bootstrap"] | null;
+            /** Seeds Needed */
+            seeds_needed: number | null;
+            step_time_ratio: components["schemas"]["Mean"];
+            saved_bytes_ratio: components["schemas"]["Mean"];
         };
         /**
          * Known
@@ -1065,6 +1380,20 @@ export interface components {
              * @enum {string}
              */
             scope: "all" | "read";
+        };
+        /**
+         * Mean
+         * @description Mean of ``count`` values with its 95 % interval (Student's t); None where there are too few for it.
+         */
+        Mean: {
+            /** Count */
+            count: number;
+            /** Mean */
+            mean: number | null;
+            /** Low */
+            low: number | null;
+            /** High */
+            high: number | null;
         };
         /**
          * Member
@@ -1136,6 +1465,18 @@ export interface components {
             saved_bytes_ratio: number | null;
         };
         /**
+         * PairedT
+         * @description Student's t over the pairs; ``ci95`` of the mean difference in points.
+         */
+        PairedT: {
+            /** Statistic */
+            statistic: number | null;
+            /** P */
+            p: number | null;
+            /** Ci95 */
+            ci95: number[] | null;
+        };
+        /**
          * Pairing
          * @description All pairs of one variant with the baseline. ``p_value`` is that of no difference in exact accuracy (sign-flip test
          *     over the pairs, two-sided); None below LEAST_PAIRS.
@@ -1197,6 +1538,23 @@ export interface components {
              * @description ok, not configured, or what is wrong.
              */
             broker: string;
+        };
+        /**
+         * Report
+         * @description ``sentence`` says it all in words; ``left_out`` names runs without a part in it, and why.
+         */
+        Report: {
+            experiment: components["schemas"]["Experiment"];
+            /** Is Over */
+            is_over: boolean;
+            /** Sentence */
+            sentence: string;
+            /** Groups */
+            groups: components["schemas"]["ExperimentGroup"][];
+            /** Verdicts */
+            verdicts: components["schemas"]["Judgement"][];
+            /** Left Out */
+            left_out: string[];
         };
         /** Result */
         Result: {
@@ -1425,6 +1783,24 @@ export interface components {
             };
         };
         /**
+         * SeedPair
+         * @description Two succeeded runs of one seed, in per cent; ``difference`` in percentage points, variant less baseline.
+         */
+        SeedPair: {
+            /** Seed */
+            seed: number;
+            /** Baseline Id */
+            baseline_id: string;
+            /** Variant Id */
+            variant_id: string;
+            /** Baseline */
+            baseline: number;
+            /** Variant */
+            variant: number;
+            /** Difference */
+            difference: number;
+        };
+        /**
          * Series
          * @description One metric: ``values[i]`` at ``steps[i]``; ``count`` points are stored, of which these show every extreme.
          */
@@ -1442,6 +1818,14 @@ export interface components {
         SeriesList: {
             /** Series */
             series: components["schemas"]["Series"][];
+        };
+        /**
+         * SignFlip
+         * @description The exact test over all signs of the differences.
+         */
+        SignFlip: {
+            /** P */
+            p: number | null;
         };
         /** SiteBytes */
         SiteBytes: {
@@ -1555,6 +1939,16 @@ export interface components {
         TokenList: {
             /** Items */
             items: components["schemas"]["Token"][];
+        };
+        /**
+         * Tost
+         * @description Two one-sided tests of equivalence at the margin.
+         */
+        Tost: {
+            /** P */
+            p: number | null;
+            /** Ci90 */
+            ci90: number[] | null;
         };
         /** TraceList */
         TraceList: {
@@ -2544,6 +2938,76 @@ export interface components {
              */
             device: "auto" | "cpu" | "cuda";
         };
+        /** @description Groups of runs from one base, paired by seed, and the margin that decides what counts as a difference. */
+        ExperimentConfig: {
+            /** @description What people read in lists. */
+            name: string;
+            /** @description Percentage points of the metric that don't matter; fixed now, and never changed. */
+            margin: number;
+            /** @description By name: what differs from the base, as a part of a run's configuration. The first is the baseline. */
+            variants: {
+                [key: string]: unknown;
+            };
+            /** @description The seeds of every variant; a number n stands for 0 to n - 1. */
+            seeds: number[];
+            /**
+             * @description The training run that all share; its seed and name are the experiment's to give.
+             * @default {}
+             */
+            base: {
+                [key: string]: unknown;
+            };
+            /**
+             * @description The variant that the others are held against; empty for the first.
+             * @default
+             */
+            baseline: string;
+            /**
+             * @description What is judged, on unseen puzzles.
+             * @default exact_accuracy
+             * @enum {string}
+             */
+            metric: "exact_accuracy" | "cell_accuracy";
+            /**
+             * @description Fields that take several values in every variant.
+             * @default null
+             */
+            sweep: components["schemas"]["GridSweep"] | components["schemas"]["RandomSweep"] | null;
+        };
+        /** @description Every combination of some fields' values. */
+        GridSweep: {
+            /** @description Lists of values by field, such as model.width: [32, 64]. */
+            fields: {
+                [key: string]: unknown;
+            };
+            /**
+             * @default grid
+             * @constant
+             */
+            kind: "grid";
+        };
+        /** @description Combinations drawn at random, every field apart from the others. */
+        RandomSweep: {
+            /** @description By field: a list of values, or {low, high} with log: true for a logarithmic scale, whole: true for whole numbers. */
+            fields: {
+                [key: string]: unknown;
+            };
+            /**
+             * @default random
+             * @constant
+             */
+            kind: "random";
+            /**
+             * @description Combinations to draw.
+             * @default 8
+             */
+            samples: number;
+            /**
+             * @description Seed of the draws.
+             * @default 0
+             */
+            seed: number;
+        };
         /**
          * FieldProblem
          * @description One thing wrong with a request: ``field`` is a dotted path, a parameter's name, or empty for the whole.
@@ -3027,6 +3491,242 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["LogPage"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_experiments_api_v1_experiments_get: {
+        parameters: {
+            query?: {
+                limit?: number;
+                /** @description `next_before` of the page before. */
+                before?: number | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ExperimentPage"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    create_api_v1_experiments_post: {
+        parameters: {
+            query?: {
+                /** @description Runs of a higher band start before all of a lower one. */
+                priority?: "high" | "normal" | "low";
+                /** @description Only a worker with this label takes it; empty for any. */
+                pool?: string;
+            };
+            header?: {
+                /** @description The same key again, with the same configuration, gives the run that the first call made (status 200). */
+                "idempotency-key"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ExperimentConfig"];
+            };
+        };
+        responses: {
+            /** @description The experiment that this key made before */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Experiment"];
+                };
+            };
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Experiment"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    estimate_api_v1_experiments_estimate_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ExperimentConfig"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ExperimentEstimate"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    read_api_v1_experiments__experiment_id__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                experiment_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Report"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_api_v1_experiments__experiment_id__delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                experiment_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    read_markdown_api_v1_experiments__experiment_id__report_md_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                experiment_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    cancel_api_v1_experiments__experiment_id__cancel_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                experiment_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Experiment"];
                 };
             };
             /** @description What went wrong */
@@ -3689,6 +4389,37 @@ export interface operations {
         };
     };
     run_schema_api_v1_schema_run_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        [key: string]: unknown;
+                    };
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    experiment_schema_api_v1_schema_experiment_get: {
         parameters: {
             query?: never;
             header?: never;
