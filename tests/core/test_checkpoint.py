@@ -11,7 +11,9 @@ import torch
 
 from laser_core import checkpoint
 from laser_core.checkpoint import CheckpointError, latest, load, model_sha256, save
-from laser_core.events import Snapshot
+from laser_core.config import parse_run
+from laser_core.events import CheckpointSaved, Event, Metrics, Snapshot
+from laser_core.run import execute
 
 
 def snapshot(step: int) -> Snapshot:
@@ -132,6 +134,50 @@ def test_a_full_disk_at_any_moment_is_said_and_leaves_the_earlier_ones(tmp_path:
         assert latest(parent)
         assert not list(parent.glob("*.unfinished"))
     assert at > 12
+
+
+RUN = parse_run(
+    {
+        "kind": "train",
+        "task": {"kind": "sudoku", "size": 4, "train_puzzles": 8, "test_puzzles": 4},
+        "model": {"block": "mlp", "width": 8, "layers": 1, "latent_steps": 1, "cycles": 1},
+        "store": {"kind": "laser", "energy": 0.9},
+        "training": {"steps": 4, "batch_size": 4, "warmup_steps": 1, "log_every": 1, "checkpoint_every": 2},
+    }
+)
+
+
+def points(events: list[Event]) -> dict[tuple[str, int], float]:
+    """What the metrics say, but for times."""
+    metrics = [event for event in events if isinstance(event, Metrics)]
+    return {(key, m.step): x for m in metrics for key, x in m.values.items() if not key.startswith("time.")}
+
+
+@pytest.mark.parametrize("cut", [Killed(), OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))], ids=["killed", "full"])
+def test_training_goes_on_bit_for_bit_whichever_save_was_cut_short_wherever(tmp_path: Path, cut: BaseException) -> None:
+    """From the checkpoint that was last told of, as the database would have it."""
+
+    def strike() -> None:
+        raise cut
+
+    calm = list(execute(RUN, tmp_path / "calm", threads=1))
+    for at in range(1, 200):
+        told: list[Event] = []
+        with pytest.MonkeyPatch.context() as patch:
+            boundaries(patch, strike, at)
+            try:
+                for event in execute(RUN, tmp_path / str(at), threads=1):
+                    told.append(event)
+            except type(cut):
+                pass
+            else:
+                break
+        saved = [event.name for event in told if isinstance(event, CheckpointSaved)]
+        again = list(execute(RUN, tmp_path / str(at), resume=saved[-1] if saved else None, threads=1))
+        assert points(told) | points(again) == points(calm)
+        assert all(points(calm)[place] == value for place, value in points(told).items())
+        assert again[-1].weights_sha256 == calm[-1].weights_sha256
+    assert at > 2 * 12  # two saves of a dozen boundaries each
 
 
 def test_a_damaged_checkpoint_falls_back_to_the_older_one(tmp_path: Path) -> None:
