@@ -106,6 +106,7 @@ class RunSummary(Model):
     last_seq: int = Field(description="Sequence number of its newest event.")
     result: Result | None = Field(description="Once the run has succeeded.")
     latest: dict[str, Number] = Field(description="Newest value of every metric.")
+    fields: dict[str, str | float | bool] = Field(default={}, description="What `config` of the list asked for.")
 
 
 class Run(RunSummary):

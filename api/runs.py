@@ -76,8 +76,13 @@ def list_runs(
         Query(max_length=MAX_LENGTH, description="Such as `state:running metric.exact_accuracy>0.9`: docs/filter.md."),
     ] = "",
     sort: Annotated[
-        str, Query(max_length=140, description="created, updated, name, state or metric.KEY; a leading minus reverses.")
+        str,
+        Query(max_length=140, description="created, updated, name, state, metric.KEY, config.FIELD …; minus reverses."),
     ] = "-created",
+    config: Annotated[
+        list[str],
+        Query(max_length=40, description="Fields of the configuration to tell of each, such as `training.steps`."),
+    ] = [],  # noqa: B006
     cursor: Annotated[str | None, Query(max_length=2000)] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> models.RunPage:
@@ -85,7 +90,11 @@ def list_runs(
     query = RunQuery(
         tuple(state), kind, store, tuple(tag), text, tuple(id), filter, speaker.user_id, sort, cursor, limit
     )
-    return models.RunPage.model_validate(run_list.list_runs(engine, query, speaker.sees))
+    found = run_list.list_runs(engine, query, speaker.sees)
+    page = models.RunPage.model_validate(found)
+    for item, run in zip(page.items, found.items, strict=True):
+        item.fields = {name: value for name in config if (value := _part(run.config, name)) is not None}
+    return page
 
 
 @router.get("/{run_id}", summary="One run")
@@ -176,6 +185,13 @@ def read_logs(
     found = events.after(engine, run_id, after, limit, kind="log") if newest is None else newest
     lines = [models.LogLine(seq=e.seq, time=e.time, epoch=e.epoch, **e.data) for e in found]
     return models.LogPage(items=lines)
+
+
+def _part(config: Any, name: str) -> str | float | bool | None:
+    """A single value of a configuration by its dotted name; None where it has none."""
+    for part in name.split("."):
+        config = config.get(part) if isinstance(config, dict) else None
+    return config if isinstance(config, str | int | float | bool) else None
 
 
 def _queued(made: tuple[runs.Run, bool], response: Response, bell: Bell) -> models.Run:

@@ -115,6 +115,13 @@ def matches_text(text: str) -> Condition:
     return sa.or_(runs.c.name.icontains(text, autoescape=True), runs.c.id == text.lower(), in_tag)
 
 
+def single_value(name: str) -> sa.ColumnElement[Any] | None:
+    """The column of a field that every run has one value of, or none; None for another name."""
+    if name.startswith("config.") and name in config_fields():
+        return _config_column(name, config_fields()[name].kind)
+    return runs.c.band if name == "priority" else _COLUMNS.get(name)
+
+
 def known(engine: sa.Engine, owners: Owners) -> Known:
     """Every field, with the configuration's, and the tags and metrics of the newest runs of ``owners``."""
     newest = sa.select(runs.c.number).where(owned(owners)).order_by(runs.c.number.desc()).limit(KNOWN_RUNS)
@@ -185,9 +192,8 @@ def _term(term: Term, me: str, now: float) -> Condition:
         return _in(run_tags.c.run, _text(run_tags.c.tag, term))
     if term.field == "owner":
         return _owner(term, me)
-    if term.field.startswith("config."):
-        return _config(term, field)
-    column = _COLUMNS.get(term.field, runs.c.band)
+    column = single_value(term.field)
+    assert column is not None, term.field
     if field.kind == "choice":
         chosen = _choices(term, field)
         if not chosen:
@@ -222,16 +228,11 @@ def _owner(term: Term, me: str) -> Condition:
     return sa.or_(runs.c.owner_id.in_(ids), runs.c.owner_id.in_(sa.select(users.c.id).where(users.c.name.in_(names))))
 
 
-def _config(term: Term, field: Field) -> Condition:
-    path = tuple(term.field.split(".")[1:])
-    column: sa.ColumnElement[Any]
+def _config_column(name: str, kind: Kind) -> sa.ColumnElement[Any]:
+    path = tuple(name.split(".")[1:])
     if path in (("kind",), ("seed",), ("store", "kind")):  # a column holds the same, and an index it
-        column = runs.c.store_kind if path == ("store", "kind") else runs.c[path[0]]
-    elif field.kind == "number":
-        column = json_number(runs.c.config, path)
-    else:
-        column = json_text(runs.c.config, path)
-    return _number(column, term, _as_number) if field.kind == "number" else _text(column, term)
+        return runs.c.store_kind if path == ("store", "kind") else runs.c[path[0]]
+    return json_number(runs.c.config, path) if kind == "number" else json_text(runs.c.config, path)
 
 
 # --- comparisons -------------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import UnionType
 from typing import Any
@@ -19,13 +19,13 @@ import sqlalchemy as sa
 from laser_core.schema import Problem
 from store.database import read
 from store.errors import Refused
-from store.filter_fields import condition, matches_text
+from store.filter_fields import condition, matches_text, single_value
 from store.runs import Run, load, owned
 from store.states import State
 from store.tables import run_tags, runs, series
 from store.users import Owners
 
-SORTS = ("created", "updated", "name", "state")
+SORTS = ("created", "updated", "name", "state")  # by an index
 MAX_LIMIT = 500
 
 
@@ -41,7 +41,9 @@ class RunQuery:
     ids: tuple[str, ...] = ()
     filter: str = ""  # in the language of store.filters
     me: str = ""  # id of the user whom owner:me means there
-    sort: str = "-created"  # one of SORTS or metric.<key>; a leading minus for descending
+    sort: str = (
+        "-created"  # one of SORTS, metric.<key> or another single value of store.filter_fields; minus: descending
+    )
     cursor: str | None = None
     limit: int = 50
 
@@ -121,17 +123,27 @@ def _order(sort: str) -> list[Select]:
     if name in SORTS:
         column = {"updated": runs.c.updated_at, "name": runs.c.name, "state": runs.c.state}[name]
         return [_by(column, descending)]
+    if (value := single_value(name)) is not None:
+        return [_by(value, descending, [value.is_not(None)]), _by(sa.null(), True, [value.is_(None)])]
     key = _plain(name.removeprefix("metric."))
     if not name.startswith("metric.") or not key:
         raise Refused(
-            Problem("sort", f"expected {', '.join(SORTS)} or metric.<name>, with - to descend; got {sort[:60]!r}")
+            Problem(
+                "sort",
+                f"expected {', '.join(SORTS)}, metric.<name>, config.<field> or another field of filters with one value, "
+                f"with - to descend; got {sort[:60]!r}",
+            )
         )
     return [_with_value(key, descending), _without_value(key)]
 
 
-def _by(column: sa.Column[Any], descending: bool) -> Select:
+def _by(column: sa.ColumnElement[Any], descending: bool, only: Sequence[sa.ColumnElement[bool]] = ()) -> Select:
+    """By a column, and by number alone where it is NULL."""
+    value = runs.c.number if isinstance(column, sa.Null) else column
+
     def select(wanted: list[sa.ColumnElement[bool]], after: list[Any] | None) -> sa.Select[*tuple[Any, ...]]:
-        return _page(sa.select(column, runs.c.number).where(*wanted), column, runs.c.number, descending, after)
+        after = [after[1], after[1]] if after and value is runs.c.number else after
+        return _page(sa.select(column, runs.c.number).where(*wanted, *only), value, runs.c.number, descending, after)
 
     return select
 
@@ -158,7 +170,7 @@ def _without_value(key: str) -> Select:
 
 def _page(
     query: sa.Select[*tuple[Any, ...]],
-    value: sa.Column[Any],
+    value: sa.ColumnElement[Any],
     number: sa.Column[Any],
     descending: bool,
     after: list[Any] | None,
@@ -189,7 +201,9 @@ def _start(query: RunQuery) -> list[Any] | None:
         raise Refused(
             Problem("cursor", f"belongs to the order {str(sort)[:60]!r}, not {query.sort[:60]!r}; start again")
         )
-    kind: type[Any] | UnionType = str if query.sort.lstrip("-") in ("name", "state") else int | float
+    column = single_value(query.sort.removeprefix("-"))
+    is_text = query.sort.lstrip("-") in ("name", "state") or (column is not None and column.type.python_type is str)
+    kind: type[Any] | UnionType = str if is_text else int | float
     fits = isinstance(value, kind) if part == 0 else value is None
     if not fits or not isinstance(number, int) or abs(number) >= 2**63 or "\0" in str(value):
         raise Refused(Problem("cursor", "not a cursor that a page of runs has given"))

@@ -132,6 +132,7 @@ runs = Table(
     Index(None, "store_kind", "number"),
     Index(None, "name", "number"),
     Index(None, "updated_at", "number"),
+    Index(None, "created_at", "number"),
     Index(None, "lease_until"),
     sqlite_autoincrement=True,  # a deleted run's number never comes back
 )

@@ -279,6 +279,26 @@ def test_lists_are_filtered_within_what_the_speaker_sees(engine, owner, many):
     assert list_runs(engine, RunQuery(filter=f"owner:{owner}", me=ada), frozenset({ada})).total == 0
 
 
+@pytest.mark.parametrize("field", ["took", "step_time", "seed", "worker", "priority", *CONFIG])
+@pytest.mark.parametrize("sign", ["", "-"])
+def test_lists_are_sorted_page_by_page_by_any_single_value(engine, many, field, sign):
+    shown, cursor = [], None
+    while True:
+        page = list_runs(engine, RunQuery(sort=sign + field, cursor=cursor, limit=7), None)
+        shown, cursor = shown + page.items, page.next_cursor
+        if cursor is None:
+            break
+    rank = {"high": 0, "low": 2}
+
+    def value(run):
+        (first,) = found(run, field)
+        return (rank.get(first, first) if field == "priority" else first, run.number)
+
+    valued = sorted((run for run in many if found(run, field)), key=value, reverse=sign == "-")
+    rest = sorted((run for run in many if not found(run, field)), key=lambda run: -run.number)
+    assert [run.number for run in shown] == [run.number for run in valued + rest]
+
+
 def test_the_box_is_offered_what_the_speakers_runs_have(engine, owner, many):
     everything, nothing = known(engine, None), known(engine, frozenset({"u_nobody"}))
     assert everything.tags == sorted({tag for run in many for tag in run.tags})

@@ -190,7 +190,7 @@ def test_runs_are_listed_by_id_and_by_their_own_id_as_text(engine, many):
     ("query", "field"),
     [
         ({"state": ("gone",)}, "state"),
-        ({"sort": "seed"}, "sort"),
+        ({"sort": "colour"}, "sort"),
         ({"sort": "metric."}, "sort"),
         ({"limit": 0}, "limit"),
         ({"limit": 501}, "limit"),

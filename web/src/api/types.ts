@@ -1669,6 +1669,14 @@ export interface components {
                 [key: string]: number | null;
             };
             /**
+             * Fields
+             * @description What `config` of the list asked for.
+             * @default {}
+             */
+            fields: {
+                [key: string]: string | number | boolean;
+            };
+            /**
              * Note
              * @description Markdown, as people wrote it.
              */
@@ -1780,6 +1788,14 @@ export interface components {
              */
             latest: {
                 [key: string]: number | null;
+            };
+            /**
+             * Fields
+             * @description What `config` of the list asked for.
+             * @default {}
+             */
+            fields: {
+                [key: string]: string | number | boolean;
             };
         };
         /**
@@ -3089,8 +3105,10 @@ export interface operations {
                 id?: string[];
                 /** @description Such as `state:running metric.exact_accuracy>0.9`: docs/filter.md. */
                 filter?: string;
-                /** @description created, updated, name, state or metric.KEY; a leading minus reverses. */
+                /** @description created, updated, name, state, metric.KEY, config.FIELD …; minus reverses. */
                 sort?: string;
+                /** @description Fields of the configuration to tell of each, such as `training.steps`. */
+                config?: string[];
                 cursor?: string | null;
                 limit?: number;
             };
