@@ -2,7 +2,7 @@
 
 The database holds the truth and is asked again and again, in a few threads of the streams' own, so that many open streams
 neither exhaust the threads that answer requests nor lose an event: a run's event has a sequence number, and whoever
-reconnects names the last one it saw.
+reconnects names the last one it saw. All that a look finds goes out in one piece.
 """
 
 from __future__ import annotations
@@ -17,12 +17,14 @@ import anyio
 import anyio.to_thread
 import sqlalchemy as sa
 from fastapi import APIRouter, Depends, Header, Query
-from fastapi.sse import EventSourceResponse, ServerSentEvent
+from fastapi.sse import format_sse_event
 from starlette.requests import Request
+from starlette.responses import StreamingResponse
 
 from api import models
 from api.context import Engine, Speaker
 from api.problems import RESPONSES, RequestProblem
+from api.recent import OVERLAP_S, POLL_S, Recent, told
 from laser_core.schema import Problem
 from store import access, events, runs
 from store.access import Principal
@@ -31,18 +33,18 @@ from store.users import Owners
 
 router = APIRouter(tags=["stream"], responses=RESPONSES)
 
-POLL_S = 0.4
 THREADS = 4
 BATCH = 500
-OVERLAP_S = 2.0  # a change is stamped a moment before others can see it
+COMMENT_S = 15.0
 
 
 class Streams:
-    """What all streams of one app share: their threads, and the word that the server ends."""
+    """What all streams of one app share: their threads, what changed of late, and the word that the server ends."""
 
     def __init__(self) -> None:
         self.threads = anyio.CapacityLimiter(THREADS)
         self.closing = asyncio.Event()
+        self.recent = Recent(self.ask)
 
     async def ask(self, question: Callable[..., Any], *arguments: Any) -> Any:
         return await anyio.to_thread.run_sync(question, *arguments, limiter=self.threads)
@@ -63,7 +65,7 @@ def _source(
         str, Query(max_length=40, description="Id of the last event seen, for who can't send the header.")
     ] = "",
     last_event_id: Annotated[str, Header(max_length=40, description="As `after`, and stronger.")] = "",
-) -> AsyncIterator[ServerSentEvent]:
+) -> AsyncIterator[bytes]:
     """Refuses before the stream begins what can't be followed."""
     place, streams = last_event_id or after, request.app.state.streams
     try:
@@ -82,20 +84,34 @@ def _source(
         ) from None
 
 
-@router.get("/stream", response_class=EventSourceResponse, summary="What happens, as it happens")
-async def stream(source: Annotated[AsyncIterator[Any], Depends(_source)]) -> AsyncIterator[ServerSentEvent]:
+@router.get(
+    "/stream",
+    summary="What happens, as it happens",
+    response_class=StreamingResponse,
+    responses={200: {"content": {"text/event-stream": {}}, "description": "Server-sent events"}},
+)
+async def stream(source: Annotated[AsyncIterator[Any], Depends(_source)]) -> StreamingResponse:
     """With `run`: every event of the run (`event` is its kind, `id` its sequence number, `data` an Event), and `run` with a
     RunSummary whenever that changed. Without: `run` with the RunSummary of every run that changed; a run may be told twice.
 
     A comment comes every 15 s. Ends when the run is deleted, the token or session ends, or the server stops.
     """
-    async for event in source:
-        yield event
+    headers = {"X-Accel-Buffering": "no"}  # nginx would hold events back
+    return StreamingResponse(_kept_alive(source), media_type="text/event-stream", headers=headers)
+
+
+async def _kept_alive(source: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """What ``source`` has to say; a comment where that was nothing for COMMENT_S, so that no proxy takes it for dead."""
+    spoke_at = time.monotonic()
+    async for piece in source:
+        if piece or time.monotonic() - spoke_at > COMMENT_S:
+            spoke_at = time.monotonic()
+            yield piece or b": nothing new\n\n"
 
 
 async def _one_run(
     streams: Streams, engine: sa.Engine, speaker: Principal, run_id: str, after: int
-) -> AsyncIterator[ServerSentEvent]:
+) -> AsyncIterator[bytes]:
     shown = ""
     while True:
         try:
@@ -103,37 +119,42 @@ async def _one_run(
             found = await streams.ask(events.after, engine, run_id, after, BATCH) if run.last_seq > after else []
         except NotFound:
             return  # deleted or out of sight meanwhile; who reconnects is told 404 or 401
-        for event in found:
-            after = event.seq
-            data = models.Event.model_validate(event).model_dump_json()
-            yield ServerSentEvent(event=event.kind, id=str(after), raw_data=data)
-        if (summary := _summary(run)) != shown:
+        pieces = [_event(event) for event in found]
+        after = found[-1].seq if found else after
+        if (summary := models.RunSummary.model_validate(run).model_dump_json()) != shown:
             shown = summary
-            yield ServerSentEvent(event="run", raw_data=summary)
+            pieces.append(format_sse_event(event="run", data_str=summary))
+        yield b"".join(pieces)
         if len(found) < BATCH and not await streams.pause():
             return
 
 
-async def _all_runs(
-    streams: Streams, engine: sa.Engine, speaker: Principal, since: float
-) -> AsyncIterator[ServerSentEvent]:
-    seen: dict[str, float] = {}
+async def _all_runs(streams: Streams, engine: sa.Engine, speaker: Principal, since: float) -> AsyncIterator[bytes]:
+    """First what changed since the place that the reader names, then what all streams are told."""
+    position = -1
     while True:
         try:
-            found = await streams.ask(_look_around, engine, speaker, since)
+            owners = await streams.ask(_owners, engine, speaker)
         except NotFound:
             return
-        for run in found:
-            if seen.get(run.id) != run.updated_at:
-                yield ServerSentEvent(event="run", id=repr(run.updated_at), raw_data=_summary(run))
-        seen = {run.id: run.updated_at for run in found}
-        if len(found) == BATCH:
-            since = found[-1].updated_at
-            continue
-        if found:
-            since = max(since, min(found[-1].updated_at, time.time() - OVERLAP_S))
+        changes = await streams.recent.after(engine, position)
+        if changes is None:
+            position = streams.recent.position
+            while found := await streams.ask(runs.runs_changed, engine, since, owners, BATCH):
+                since = found[-1].updated_at
+                yield b"".join(told(run) for run in found)
+        elif changes:
+            position, since = changes[-1].position, time.time() - OVERLAP_S
+            yield b"".join(change.text for change in changes if owners is None or change.owner in owners)
+        else:
+            yield b""
         if not await streams.pause():
             return
+
+
+def _event(event: events.StoredEvent) -> bytes:
+    data = models.Event.model_validate(event).model_dump_json()
+    return format_sse_event(event=event.kind, id=str(event.seq), data_str=data)
 
 
 def _look(engine: sa.Engine, speaker: Principal, run_id: str) -> runs.Run:
@@ -142,17 +163,9 @@ def _look(engine: sa.Engine, speaker: Principal, run_id: str) -> runs.Run:
     return runs.get_run(engine, run_id)
 
 
-def _look_around(engine: sa.Engine, speaker: Principal, since: float) -> list[runs.Run]:
-    return runs.runs_changed(engine, since, _owners(engine, speaker), BATCH)
-
-
 def _owners(engine: sa.Engine, speaker: Principal) -> Owners:
     """Whose runs the speaker sees by now: a stream outlives no revoked token, disabled user or lost role."""
     present = access.again(engine, speaker)
     if present is None:
         raise NotFound("the token or session of this stream has ended")
     return present.sees
-
-
-def _summary(run: runs.Run) -> str:
-    return models.RunSummary.model_validate(run).model_dump_json()

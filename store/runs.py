@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import secrets
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
@@ -151,17 +151,19 @@ def delete_run(
         return [PurePosixPath(run_id)]
 
 
-def runs_changed(engine: sa.Engine, since: float, owners: Owners, limit: int = 200) -> list[Run]:
+def runs_changed(
+    engine: sa.Engine, since: float, owners: Owners, limit: int = 200, known: Mapping[int, float] | None = None
+) -> list[Run]:
     """Runs of ``owners`` whose row changed after ``since`` (seconds since 1970), oldest change first; the next ``since`` is
-    the last one's ``updated_at``.
+    the last one's ``updated_at``. Without those whose number and ``updated_at`` are in ``known``.
 
     A change is stamped a moment before others can see it, so ask again from a second or two earlier and drop those whose
     (id, updated_at) was seen.
     """
-    query = sa.select(runs.c.number).where(runs.c.updated_at > since, owned(owners))
+    query = sa.select(runs.c.number, runs.c.updated_at).where(runs.c.updated_at > since, owned(owners))
     with read(engine) as connection:
-        numbers = connection.execute(query.order_by(runs.c.updated_at, runs.c.number).limit(limit)).scalars().all()
-        return load(connection, numbers)
+        found = connection.execute(query.order_by(runs.c.updated_at, runs.c.number).limit(limit)).all()
+        return load(connection, [number for number, stamp in found if (known or {}).get(number) != stamp])
 
 
 # --- for the other modules ---------------------------------------------------------------------------------------------

@@ -82,9 +82,7 @@ def our_server(home: Path, broker_url: str = "") -> Iterator[Server]:
     port = _free_port()
     environ = {name: value for name, value in os.environ.items() if not name.startswith("LASER_")}
     environ |= {"LASER_HOME": str(home), "LASER_PORT": str(port), "LASER_BROKER_URL": broker_url}
-    argv = [sys.executable, "-m", "uvicorn", "api.app:create_app", "--factory", "--host", "127.0.0.1"]
-    argv += ["--port", str(port), "--no-access-log", "--timeout-graceful-shutdown", "2"]
-    with _running(argv, environ, home / "api.log", port, "/api/v1/health") as process:
+    with _running([sys.executable, "-m", "api"], environ, home / "api.log", port, "/api/v1/health") as process:
         token = (home / "token").read_text().strip()
         yield Server(port, process.pid, home, {"Authorization": f"Bearer {token}"})
 

@@ -90,6 +90,21 @@ def test_changes_of_all_runs(live):
     assert taken[-1][2]["id"] == run_id
 
 
+def test_all_streams_are_told_of_all_runs_in_order(server, token, live):
+    headers = {"Authorization": f"Bearer {token}"}
+    with httpx.Client(base_url=f"{server}/api/v1", headers=headers, timeout=20) as viewers:
+        opened = [viewers.stream("GET", "stream") for _ in range(3)]
+        try:
+            responses = [stream.__enter__() for stream in opened]
+            ids = [live.post("runs", json={"kind": "train", "seed": seed}).json()["id"] for seed in range(30)]
+            for response in responses:
+                seen = take(response, lambda message: message[2]["id"] == ids[-1])
+                assert list(dict.fromkeys(data["id"] for _, _, data in seen)) == ids
+        finally:
+            for stream in opened:
+                stream.__exit__(None, None, None)
+
+
 NOT_TO_FOLLOW = [
     ({"run": "r_missing"}, 404),
     ({"after": "x"}, 422),
