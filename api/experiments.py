@@ -7,11 +7,12 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Response
 
+from api.asked import Asked
 from api.body import json_body
 from api.context import Bell, Config, Engine, Speaker
 from api.experiment_page import markdown
 from api.problems import RESPONSES
-from api.runs import Band, IdempotencyKey, Pool
+from api.runs import IdempotencyKey
 from api.schema import EXPERIMENT_BODY
 from laser_core.config import parse_experiment
 from store import estimates, experiments, report
@@ -35,14 +36,11 @@ def create(
     engine: Engine,
     speaker: Speaker,
     bell: Bell,
+    asked: Asked,
     idempotency_key: IdempotencyKey = None,
-    priority: Band = "normal",
-    pool: Pool = "",
 ) -> Experiment:
     """The body is the ExperimentConfig itself, kept whole: its margin is never changed. Every run carries the id as a tag."""
-    made, created = experiments.create(
-        engine, parse_experiment(body), speaker.user_id, idempotency_key, priority=priority, pool=pool
-    )
+    made, created = experiments.create(engine, parse_experiment(body), speaker.user_id, idempotency_key, request=asked)
     if created:
         bell.ring()
     else:
@@ -91,5 +89,5 @@ def cancel(experiment_id: str, engine: Engine, speaker: Speaker) -> Experiment:
 @router.delete("/{experiment_id}", status_code=204, summary="Delete an experiment that has ended, with its runs")
 def delete(experiment_id: str, engine: Engine, settings: Config, speaker: Speaker) -> None:
     """Their files go after their rows."""
-    for folder in experiments.delete(engine, experiment_id, by=speaker.user_id):
+    for folder in experiments.delete(engine, experiment_id, policy=settings.policy, by=speaker.user_id):
         shutil.rmtree(settings.artifacts_dir / folder, ignore_errors=True)

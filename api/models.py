@@ -89,6 +89,8 @@ class RunSummary(Model):
     owner_name: str
     priority: Priority
     pool: str = Field(description="The label that its worker must have; empty for any.")
+    time_limit_s: float | None = Field(description="Of being carried out, over all attempts; null for none.")
+    after: list[str] = Field(description="Ids of runs that must have succeeded before it starts.")
     state: State
     reason: str = Field(description="Why the run is in its state; empty where there is nothing to say.")
     epoch: int
@@ -303,6 +305,10 @@ class NewUser(Body):
 class UserChange(Body):
     role: Role | None = Field(default=None, description="Null leaves it as it is.")
     disabled: bool | None = Field(default=None, description="Whether the user is shut out; null leaves it as it is.")
+    shares: float | None = Field(default=None, ge=0, le=1e6, description="Of the pool, beside those of the others.")
+    most_running: int | None = Field(
+        default=None, ge=0, le=1e6, description="Runs at once; 0 for the pool's own limit."
+    )
 
 
 class UserList(Model):
@@ -361,6 +367,7 @@ class WaitingRun(Model):
     fair_share: float = Field(description="2^-(U/ΣU / S): 1 for who used nothing of late, less the more was used.")
     age: float = Field(description="How long it has waited, in units of LASER_PRIORITY_AGE_S.")
     waited_s: float
+    waits_for: list[str] = Field(description="Ids of runs that must end first; empty for who may not see the run.")
 
 
 class Queue(Model):

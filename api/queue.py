@@ -36,4 +36,7 @@ def read_queue(
 
 def _seen(run: Waiting, speaker: Principal) -> Waiting:
     is_open = speaker.sees is None or run.owner in speaker.sees
-    return run if is_open else dataclasses.replace(run, run_id="", name="")
+    if is_open:
+        return run
+    reason = "waits for another run" if run.waits_for else run.reason
+    return dataclasses.replace(run, run_id="", name="", reason=reason, waits_for=())

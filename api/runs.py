@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, Header, Query, Response
 
 from api import models
+from api.asked import Asked
 from api.body import documented, json_body, optional_json_body, parsed
 from api.context import Bell, Config, Engine, Speaker
 from api.problems import RESPONSES
@@ -15,7 +16,6 @@ from api.schema import BODY, PATCH
 from laser_core.config import StoreKind, merge_patch, parse_run
 from store import events, notes, pause, run_list, runs
 from store.filters import MAX_LENGTH
-from store.policy import Priority
 from store.run_list import RunQuery
 from store.states import State
 
@@ -29,10 +29,6 @@ IdempotencyKey = Annotated[
         pattern="^[!-~ ]+$",
         description="The same key again, with the same configuration, gives the run that the first call made (status 200).",
     ),
-]
-Band = Annotated[Priority, Query(description="Runs of a higher band start before all of a lower one.")]
-Pool = Annotated[
-    str, Query(max_length=40, pattern="^[^ ]*$", description="Only a worker with this label takes it; empty for any.")
 ]
 After = Annotated[int, Query(ge=0, le=2**53, description="Only what has a higher sequence number.")]
 Limit = Annotated[int, Query(ge=1, le=1000)]
@@ -51,13 +47,12 @@ def create(
     engine: Engine,
     speaker: Speaker,
     bell: Bell,
+    asked: Asked,
     idempotency_key: IdempotencyKey = None,
-    priority: Band = "normal",
-    pool: Pool = "",
 ) -> models.Run:
     """The body is the RunConfig itself; it is stored whole."""
     config = parse_run(body)
-    made = runs.create_run(engine, config, speaker.user_id, idempotency_key, priority=priority, pool=pool)
+    made = runs.create_run(engine, config, speaker.user_id, idempotency_key, request=asked)
     return _queued(made, response, bell)
 
 
@@ -148,20 +143,19 @@ def clone(
     engine: Engine,
     speaker: Speaker,
     bell: Bell,
+    asked: Asked,
     idempotency_key: IdempotencyKey = None,
-    priority: Band = "normal",
-    pool: Pool = "",
 ) -> models.Run:
     """The body is a JSON merge patch of the configuration; without one the copy is exact."""
     config = parse_run(merge_patch(runs.get_run(engine, run_id).config, patch))
-    made = runs.create_run(engine, config, speaker.user_id, idempotency_key, priority=priority, pool=pool)
+    made = runs.create_run(engine, config, speaker.user_id, idempotency_key, request=asked)
     return _queued(made, response, bell)
 
 
 @router.delete("/{run_id}", status_code=204, summary="Delete a run that has ended")
 def delete(run_id: str, engine: Engine, settings: Config, speaker: Speaker) -> None:
     """Its rows go in one transaction, its files after it."""
-    for folder in runs.delete_run(engine, run_id, by=speaker.user_id):
+    for folder in runs.delete_run(engine, run_id, policy=settings.policy, by=speaker.user_id):
         shutil.rmtree(settings.artifacts_dir / folder, ignore_errors=True)
 
 

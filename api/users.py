@@ -47,7 +47,9 @@ def read(user: str, engine: Engine) -> User:
 
 
 @router.patch(
-    "/users/{user}", summary="Change a user's role, disable or enable", openapi_extra=documented(models.UserChange)
+    "/users/{user}",
+    summary="Change a user's role or shares, disable or enable",
+    openapi_extra=documented(models.UserChange),
 )
 def change(
     user: str,
@@ -56,7 +58,8 @@ def change(
     speaker: Speaker,
 ) -> User:
     """Takes effect at once. The last admin can be neither disabled nor given another role."""
-    return users.change(engine, user, body.role, body.disabled, by=speaker.user_id)
+    asked = (body.role, body.disabled, body.shares, body.most_running)
+    return users.change(engine, user, *asked, by=speaker.user_id)
 
 
 @router.get("/audit", summary="Who did what, newest first")

@@ -26,6 +26,7 @@ from rich.progress import Progress
 from laser_core.config import parse_run
 from store import claims, database, queue, workers
 from store.policy import BANDS, Policy
+from store.requests import Request
 from store.runs import create_run
 from store.settings import Settings
 from store.states import State
@@ -103,7 +104,7 @@ class Month:
         kind = name.split("-")[0]
         band = "high" if self.random.random() < 0.02 else "normal"
         config = parse_run({"kind": "train", "seed": next(self.seeds), "training": {"steps": STEPS[kind]}})
-        run = create_run(self.engine, config, name, priority=band, now=now)[0].id
+        run = create_run(self.engine, config, name, request=Request(band), now=now)[0].id
         self.owner[run], self.submitted[run], self.waiting[run] = name, now, band
         if kind == "light":
             self._at(now + self.random.expovariate(1 / (DAY / 3)), "submit", name)

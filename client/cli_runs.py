@@ -12,10 +12,10 @@ from client.cli_notes import find_view
 from client.errors import RunFailed
 from client.http import FINAL_STATES, Client, Json
 from client.local import become_run
-from client.options import AsJson, RunRef, RunRefs, Settings
+from client.options import After, AsJson, Pool, Priority, RunRef, RunRefs, Settings, TimeLimit
 from client.output import notes, out, print_json
 from client.render import comparison_table, escape, log_line, metrics_table, queue_table, run_panel, runs_table
-from client.submission import read_config, with_settings
+from client.submission import read_config, seconds, with_settings
 
 Follow = Annotated[bool, typer.Option("--follow", "-f", help="Print the log as it grows, until the run ends.")]
 Wait = Annotated[bool, typer.Option("--wait", help="Return when the run has ended; exit code 1 unless it succeeded.")]
@@ -33,8 +33,10 @@ def submit(
     file: Annotated[Path, typer.Argument(help="Run configuration in YAML or JSON; - reads standard input.")],
     settings: Settings = None,
     idempotency_key: Annotated[str, typer.Option(help="Submitting again with the same key gives the same run.")] = "",
-    priority: Annotated[str, typer.Option(help="Band: high, normal or low.")] = "normal",
-    pool: Annotated[str, typer.Option(help="Only a worker with this label takes it.")] = "",
+    priority: Priority = "normal",
+    pool: Pool = "",
+    time_limit: TimeLimit = "",
+    after: After = None,
     follow: Follow = False,
     wait: Wait = False,
     as_json: AsJson = False,
@@ -42,7 +44,8 @@ def submit(
     """Queue a run."""
     config = with_settings(read_config(file), settings or ())
     with Client() as client:
-        made = client.submit(config, idempotency_key or None, priority, pool)
+        asked = _asked(client, priority, pool, time_limit, after)
+        made = client.submit(config, idempotency_key or None, **asked)
         _follow_up(client, made, follow, wait, as_json)
 
 
@@ -185,12 +188,21 @@ def resume(references: RunRefs, as_json: AsJson = False) -> None:
 
 
 def clone(
-    run: RunRef, settings: Settings = None, follow: Follow = False, wait: Wait = False, as_json: AsJson = False
+    run: RunRef,
+    settings: Settings = None,
+    priority: Priority = "normal",
+    pool: Pool = "",
+    time_limit: TimeLimit = "",
+    after: After = None,
+    follow: Follow = False,
+    wait: Wait = False,
+    as_json: AsJson = False,
 ) -> None:
     """Queue a run with the configuration of an earlier one, changed by --set."""
     with Client() as client:
         changes = with_settings({}, settings or ())
-        _follow_up(client, client.clone(client.find(run)["id"], changes), follow, wait, as_json)
+        asked = _asked(client, priority, pool, time_limit, after)
+        _follow_up(client, client.clone(client.find(run)["id"], changes, **asked), follow, wait, as_json)
 
 
 def delete(references: RunRefs, as_json: AsJson = False) -> None:
@@ -215,6 +227,12 @@ def compare(references: RunRefs, as_json: AsJson = False) -> None:
     out.print(comparison_table(comparison))
     out.print()
     out.print(escape(comparison["summary"]))
+
+
+def _asked(client: Client, priority: str, pool: str, time_limit: str, after: list[str] | None) -> Json:
+    """How a run asks to be carried out. Raises BadInput."""
+    ids = [client.find(reference)["id"] for reference in after or ()]
+    return {"priority": priority, "pool": pool, "time_limit_s": seconds(time_limit), "after": ",".join(ids)}
 
 
 # --- following a run ---------------------------------------------------------------------------------------------------

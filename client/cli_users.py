@@ -76,6 +76,18 @@ def set_role(
     _change(user, {"role": role}, as_json)
 
 
+@user.command("set")
+def set_shares(
+    user: UserRef,
+    shares: Annotated[float | None, typer.Option(min=0, help="Of the pool, beside those of the others.")] = None,
+    most_running: Annotated[int | None, typer.Option(min=0, help="Runs at once; 0 for the pool's own limit.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Change a user's part of the pool; what isn't given stays."""
+    given = {"shares": shares, "most_running": most_running}
+    _change(user, {name: value for name, value in given.items() if value is not None}, as_json)
+
+
 @user.command("disable")
 def disable(user: UserRef, as_json: AsJson = False) -> None:
     """Shut a user out: tokens and sessions stop working at once; runs stay."""

@@ -68,15 +68,12 @@ class Client:
 
     # --- runs ------------------------------------------------------------------------------------------------------
 
-    def submit(
-        self, config: Mapping[str, Any] | Path, idempotency_key: str | None = None, priority: str = "", pool: str = ""
-    ) -> Json:
+    def submit(self, config: Mapping[str, Any] | Path, idempotency_key: str | None = None, **asked: Any) -> Json:
         """Creates a run of a configuration or of the YAML or JSON file that holds it; the same ``idempotency_key`` again
-        gives the same run. ``priority`` is high, normal or low; only a worker with the label ``pool`` takes it."""
+        gives the same run. ``asked``: priority (high, normal, low), pool (a worker's label), time_limit_s, after (ids)."""
         config = read_config(config) if isinstance(config, Path) else config
         headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
-        params = {name: value for name, value in (("priority", priority), ("pool", pool)) if value}
-        return self._json("POST", "runs", json=dict(config), headers=headers, params=params)
+        return self._json("POST", "runs", json=dict(config), headers=headers, params=_given(asked))
 
     def queue(self, limit: int = 100) -> Json:
         """What waits, in the order in which it will start, and what everybody has used: {items, total, standings, …}."""
@@ -142,9 +139,9 @@ class Client:
         """Puts a paused run back in the queue."""
         return self._json("POST", f"runs/{run_id}/resume")
 
-    def clone(self, run_id: str, changes: Mapping[str, Any] | None = None) -> Json:
+    def clone(self, run_id: str, changes: Mapping[str, Any] | None = None, **asked: Any) -> Json:
         """A new run of the same configuration with ``changes``: a JSON merge patch, in which a new ``kind`` starts afresh."""
-        return self._json("POST", f"runs/{run_id}/clone", json=dict(changes or {}))
+        return self._json("POST", f"runs/{run_id}/clone", json=dict(changes or {}), params=_given(asked))
 
     def change(self, run_id: str, **changes: Any) -> Json:
         """The run with other ``add_tags``, ``remove_tags`` (lists) or ``note`` (Markdown)."""

@@ -89,6 +89,7 @@ def run_panel(run: Json) -> RenderableType:
     facts.add_row("State", Group(state(run["state"]), escape(run["reason"])) if run["reason"] else state(run["state"]))
     facts.add_row("Progress", progress(run))
     facts.add_row("Kind", f"{run['kind']} {escape(run['store_kind'])} · seed {run['seed']}")
+    facts.add_row("Asked for", escape(asked_words(run)))
     facts.add_row("Tags", escape(", ".join(run["tags"])) or "–")
     if run["note"]:
         facts.add_row("Note", escape(run["note"].rstrip()))
@@ -101,6 +102,15 @@ def run_panel(run: Json) -> RenderableType:
     config = Text(yaml.safe_dump(run["config"], sort_keys=False, allow_unicode=True).rstrip())
     title = f"[bold]#{run['number']} {escape(run['name'])}[/] {run['id']}"
     return Group(title, facts, Panel(config, title="Configuration", title_align="left", border_style="bright_black"))
+
+
+def asked_words(run: Json) -> str:
+    """How a run asked to be carried out."""
+    words = [f"band {run['priority']}"]
+    words += [f"a worker labelled {run['pool']}"] if run["pool"] else []
+    words += [f"{duration(run['time_limit_s'])} at most"] if run["time_limit_s"] else []
+    words += [f"after {', '.join(run['after'])}"] if run["after"] else []
+    return ", ".join(words)
 
 
 def metrics_table(series: Mapping[str, Json]) -> Table:
@@ -142,10 +152,11 @@ def datasets_table(datasets: Iterable[Json]) -> Table:
 
 def users_table(users: Iterable[Json]) -> Table:
     """One line per user."""
-    table = _table("ID", "Name", "Role", "Added", "Disabled")
+    table = _table("ID", "Name", "Role", "Shares", "At once", "Added", "Disabled")
     for user in users:
         disabled = age(user["disabled_at"]) if user["disabled_at"] is not None else ""
-        table.add_row(user["id"], escape(user["name"]), user["role"], age(user["created_at"]), disabled)
+        part = (f"{user['shares']:g}", str(user["most_running"] or "any"))
+        table.add_row(user["id"], escape(user["name"]), user["role"], *part, age(user["created_at"]), disabled)
     return table
 
 

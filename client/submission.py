@@ -59,6 +59,16 @@ def with_settings(config: Json, settings: Iterable[str]) -> Json:
     return config
 
 
+def seconds(text: str) -> float | None:
+    """Of a time such as 90s, 30m, 1.5h or 2d; None for an empty one. Raises BadInput."""
+    if not text:
+        return None
+    matched = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", text.strip())
+    if not matched:
+        raise BadInput(f"{text!r}: expected a time such as 90s, 30m, 12h or 2d")
+    return float(matched[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}[matched[2]]
+
+
 def _put(config: Json, path: list[str], value: Any) -> None:
     *parents, name = path
     for parent in parents:

@@ -23,6 +23,7 @@ Action = Literal[
     "token.revoke",
     "user.create",
     "user.role",
+    "user.share",
     "user.disable",
     "user.enable",
     "run.cancel",

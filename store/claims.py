@@ -27,6 +27,7 @@ from store.settings import Settings
 from store.states import FINAL, LEASED, State, move
 from store.tables import attempts, leaders, run_datasets, runs
 from store.text import clean
+from store.waits import WAITS
 from store.workers import is_drained
 
 
@@ -49,23 +50,13 @@ class Orders:
 
     cancel: bool
     pause: bool = False
+    limit: bool = False  # its time is over
     drain: bool = False  # the worker's, not the run's: back to the queue with a checkpoint
 
 
 _RELEASED = {State.cancelling: State.cancelled, State.pausing: State.paused}  # where a run goes from its worker's hands
 
-_sources = runs.alias("sources")
-
-# An eval or analysis waits until its training run has ended; then the checkpoint it reads stays the same.
-READY = sa.and_(
-    runs.c.state == State.queued,
-    sa.or_(
-        runs.c.source.is_(None),
-        sa.exists().where(
-            _sources.c.number == runs.c.source, _sources.c.state.in_(FINAL), _sources.c.checkpoint.is_not(None)
-        ),
-    ),
-)
+READY = sa.and_(runs.c.state == State.queued, sa.not_(WAITS))
 
 
 def claim_run(
@@ -172,8 +163,16 @@ def heartbeat(
         return Orders(
             cancel=row.state == State.cancelling,
             pause=row.state == State.pausing,
+            limit=row.time_limit_s is not None and _ran_s(connection, row.number, now) >= row.time_limit_s,
             drain=is_drained(connection, row.worker_id),
         )
+
+
+def _ran_s(connection: sa.Connection, number: int, now: float) -> float:
+    """Seconds that a run has been carried out, over all attempts."""
+    spans = sa.func.sum(sa.func.coalesce(attempts.c.ended_at, now) - attempts.c.started_at)
+    ran: float = connection.execute(sa.select(spans).where(attempts.c.run == number)).scalar_one()
+    return ran
 
 
 def finish(

@@ -19,7 +19,8 @@ from store import audit
 from store.database import read, write
 from store.dialect import insert
 from store.errors import Conflict, NotFound
-from store.policy import Priority
+from store.policy import Policy
+from store.requests import Request
 from store.runs import Run, delete_run, load, queue_run, request_cancel
 from store.states import FINAL, State
 from store.tables import experiment_runs, experiments, runs, users
@@ -79,8 +80,7 @@ def create(
     owner_id: str,
     idempotency_key: str | None = None,
     *,
-    priority: Priority = "normal",
-    pool: str = "",
+    request: Request = Request(),  # noqa: B008 (frozen)
     now: float | None = None,
 ) -> tuple[Experiment, bool]:
     """Queues every run of the experiment, or none: (the experiment, whether it was created).
@@ -105,7 +105,7 @@ def create(
         members = []
         for each in planned:
             tagged = dataclasses.replace(each.config, tags=(*each.config.tags, made))
-            run, _ = queue_run(connection, tagged, owner_id, priority=priority, pool=pool, now=now)
+            run, _ = queue_run(connection, tagged, owner_id, request=request, now=now)
             members.append({"run": run.number, "experiment": number, "variant": each.variant, "point": each.point})
         connection.execute(sa.insert(experiment_runs), members)
         return _load(connection, [number])[0], True
@@ -153,7 +153,13 @@ def cancel(engine: sa.Engine, experiment_id: str, *, by: str | None = None) -> E
     return get(engine, experiment_id)
 
 
-def delete(engine: sa.Engine, experiment_id: str, *, by: str | None = None) -> list[PurePosixPath]:
+def delete(
+    engine: sa.Engine,
+    experiment_id: str,
+    *,
+    policy: Policy = Policy(),  # noqa: B008 (frozen)
+    by: str | None = None,
+) -> list[PurePosixPath]:
     """Deletes an experiment that has ended, with its runs: the folders under ``artifacts_dir`` for the caller to delete.
 
     Raises NotFound, and Conflict while a run of it hasn't ended or is needed by one that hasn't.
@@ -161,7 +167,7 @@ def delete(engine: sa.Engine, experiment_id: str, *, by: str | None = None) -> l
     found, runs_of_it = members(engine, experiment_id)
     if not found.is_over:
         raise Conflict(f"experiment {experiment_id} has runs that haven't ended; cancel it first, then delete it")
-    folders = [folder for member in runs_of_it for folder in delete_run(engine, member.run.id, by=by)]
+    folders = [folder for member in runs_of_it for folder in delete_run(engine, member.run.id, policy=policy, by=by)]
     with write(engine) as connection:
         connection.execute(sa.delete(experiments).where(experiments.c.id == experiment_id))
         if by is not None:

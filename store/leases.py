@@ -8,14 +8,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from store.database import read, write
-from store.states import FINAL, LEASED, TIMEOUT_S, State, move
+from store.states import LEASED, TIMEOUT_S, State, move
 from store.tables import runs
-
-_sources = runs.alias("sources")
-
-_SOURCE_HAS_NOTHING = sa.exists().where(
-    _sources.c.number == runs.c.source, _sources.c.state.in_(FINAL), _sources.c.checkpoint.is_(None)
-)
+from store.waits import IN_VAIN, why_in_vain
 
 
 def expire_leases(engine: sa.Engine, max_attempts: int = 3, *, now: float | None = None) -> list[str]:
@@ -34,7 +29,7 @@ def expire_leases(engine: sa.Engine, max_attempts: int = 3, *, now: float | None
 def _overdue(now: float) -> sa.ColumnElement[bool]:
     silent = sa.and_(runs.c.state.in_(LEASED), runs.c.lease_until < now)
     too_long = [sa.and_(runs.c.state == s, runs.c.state_since < now - limit) for s, limit in TIMEOUT_S.items()]
-    waits_in_vain = sa.and_(runs.c.state == State.queued, _SOURCE_HAS_NOTHING)
+    waits_in_vain = sa.and_(runs.c.state == State.queued, IN_VAIN)
     return sa.or_(silent, *too_long, waits_in_vain)
 
 
@@ -45,18 +40,18 @@ def _expire(engine: sa.Engine, number: int, max_attempts: int, now: float) -> st
         row = connection.execute(query).one_or_none()
         if row is None:
             return None
-        target, reason = _verdict(row, max_attempts, now)
+        target, reason = _verdict(connection, row, max_attempts, now)
         lost = {"lost": row.lost + 1} if State(row.state) in LEASED else {}
         move(connection, number, row.epoch, State(row.state), target, reason, now, **lost)
         return str(row.id)
 
 
-def _verdict(row: sa.Row[Any], max_attempts: int, now: float) -> tuple[State, str]:
+def _verdict(connection: sa.Connection, row: sa.Row[Any], max_attempts: int, now: float) -> tuple[State, str]:
     state = State(row.state)
     if state in (State.queued, State.paused):
         if now - row.state_since > TIMEOUT_S[state]:
             return State.failed, f"{state} for more than {TIMEOUT_S[state] / 86_400:g} days"
-        return State.failed, "its training run ended without a checkpoint"
+        return State.failed, why_in_vain(connection, row.number)
     silent = row.lease_until < now
     lost = f"worker {row.worker_id} was lost" if silent else f"still {state} after {TIMEOUT_S.get(state, 0):g} s"
     if state == State.cancelling:

@@ -7,6 +7,7 @@ live workers as each becomes free, and takes as long as runs like it took.
 from __future__ import annotations
 
 import heapq
+import math
 import statistics
 import time
 from collections.abc import Sequence
@@ -16,12 +17,12 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from store.accounts import read_accounts
-from store.claims import READY
 from store.database import read
 from store.policy import NAMES, Account, Policy, Priority, fair_shares
 from store.settings import Settings
 from store.states import LEASED, State
 from store.tables import runs, users, workers
+from store.waits import unmet
 
 LOOKED_AT = 500  # newest finished runs, for how long they took
 
@@ -42,6 +43,7 @@ class Waiting:
     fair_share: float
     age: float  # how long it has waited, in the policy's age_s
     waited_s: float
+    waits_for: tuple[str, ...]  # ids of runs
 
 
 @dataclass(frozen=True)
@@ -79,16 +81,16 @@ def look(engine: sa.Engine, settings: Settings, *, now: float | None = None) -> 
     """The whole queue, in order: what may start, then what waits for something else."""
     now, policy = time.time() if now is None else now, settings.policy
     with read(engine) as connection:
-        ready = sa.case((READY, 1), else_=0).label("is_ready")
-        rows = connection.execute(sa.select(*_COLUMNS, ready).where(runs.c.state == State.queued)).all()
+        rows = connection.execute(sa.select(*_COLUMNS).where(runs.c.state == State.queued)).all()
+        waits_for = unmet(connection)
         accounts = read_accounts(connection, policy, now)
         names = {row.id: row.name for row in connection.execute(sa.select(users.c.id, users.c.name))}
         durations = _Durations(connection)
         slots = _slots(connection, settings, durations, now)
         busy = connection.execute(sa.select(sa.func.count()).where(runs.c.state.in_(LEASED))).scalar_one()
     shares = fair_shares(policy, accounts, {row.owner_id for row in rows})
-    turns = sorted(rows, key=lambda row: _turn(row, shares, policy, now))
-    waiting = _in_order(turns, accounts, shares, slots, durations, policy, now)
+    turns = sorted(rows, key=lambda row: (row.number in waits_for, *_turn(row, shares, policy, now)))
+    waiting = _in_order(turns, waits_for, accounts, shares, slots, durations, policy, now)
     counts: dict[str, int] = {}
     for row in rows:
         counts[row.owner_id] = counts.get(row.owner_id, 0) + 1
@@ -113,14 +115,12 @@ def look(engine: sa.Engine, settings: Settings, *, now: float | None = None) -> 
 
 _COLUMNS = (
     runs.c.id, runs.c.name, runs.c.number, runs.c.owner_id, runs.c.band, runs.c.pool, runs.c.created_at, runs.c.kind,
-    runs.c.store_kind, runs.c.config_hash, runs.c.steps, runs.c.checkpoint_step,
+    runs.c.store_kind, runs.c.config_hash, runs.c.steps, runs.c.checkpoint_step, runs.c.time_limit_s,
 )  # fmt: skip
 
 
 def _turn(row: Any, shares: dict[str, tuple[float, float]], policy: Policy, now: float) -> tuple[Any, ...]:
-    ready_first = not row.is_ready
     return (
-        ready_first,
         row.band,
         -policy.priority(shares[row.owner_id][1], now - row.created_at),
         row.created_at,
@@ -130,6 +130,7 @@ def _turn(row: Any, shares: dict[str, tuple[float, float]], policy: Policy, now:
 
 def _in_order(
     rows: Sequence[Any],
+    waits_for: dict[int, list[str]],
     accounts: dict[str, Account],
     shares: dict[str, tuple[float, float]],
     slots: list[_Slot],
@@ -145,9 +146,10 @@ def _in_order(
     heapq.heapify(heap)
     found, position = [], 0
     for row in rows:
-        reason, starts_in_s = _hindrance(row, accounts[row.owner_id], by_pool), None
+        others = waits_for.get(row.number, ())
+        reason, starts_in_s = _hindrance(row, others, accounts[row.owner_id], by_pool), None
         place = None
-        if row.is_ready and row.pool in by_pool and by_pool[row.pool]:
+        if not others and row.pool in by_pool and by_pool[row.pool]:
             position += 1
             place = position
             starts_in_s = _deal(row, free, heap, by_pool, durations)
@@ -155,14 +157,14 @@ def _in_order(
         fair_share, wait_s = shares[row.owner_id][1], now - row.created_at
         priority, age = policy.priority(fair_share, wait_s), wait_s / policy.age_s
         known = (row.id, row.name, row.owner_id, place, starts_in_s, reason, NAMES[row.band], row.pool)
-        found.append(Waiting(*known, priority, fair_share, age, wait_s))
+        found.append(Waiting(*known, priority, fair_share, age, wait_s, tuple(others)))
     return found
 
 
-def _hindrance(row: Any, account: Account, by_pool: dict[str, list[_Slot]]) -> str:
+def _hindrance(row: Any, others: Sequence[str], account: Account, by_pool: dict[str, list[_Slot]]) -> str:
     """What but the queue keeps it waiting; empty for nothing."""
-    if not row.is_ready:
-        return "waits for its training run to end"
+    if others:
+        return f"waits for run {', '.join(others)}"
     if not by_pool[""]:
         return "no worker is alive, or all are drained"
     if not by_pool.get(row.pool):
@@ -188,7 +190,7 @@ def _deal(
         number = heap[0][1]
     starts_in_s = free[number]
     left = 1 - (row.checkpoint_step or 0) / row.steps if row.steps else 1.0
-    free[number] = starts_in_s + durations.of(row) * left
+    free[number] = starts_in_s + min(durations.of(row) * left, row.time_limit_s or math.inf)
     if not row.pool:
         heapq.heapreplace(heap, (free[number], number))
     return starts_in_s if starts_in_s < float("inf") else None

@@ -14,15 +14,18 @@ import sqlalchemy as sa
 
 from laser_core.config import SCHEMA_VERSION, MazeTask, RunConfig, SudokuTask, TrainConfig, config_hash, input_names
 from laser_core.schema import Problem, to_json
-from store import audit
+from store import audit, waits
+from store.accounts import settle
 from store.database import read, write
-from store.dialect import insert
+from store.dialect import insert, lock_claims
 from store.errors import Conflict, NotFound, Refused
-from store.policy import BANDS, NAMES, Priority
+from store.policy import BANDS, NAMES, Policy, Priority
+from store.requests import Request
 from store.states import FINAL, State, move
 from store.tables import datasets, events, run_datasets, run_tags, runs, series, users
 from store.text import clean
 from store.users import Owners, find, seen_by
+from store.waits import find_after
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,8 @@ class Run:
     owner_name: str
     priority: Priority
     pool: str  # the label that its worker must have; empty for any
+    time_limit_s: float | None
+    after: tuple[str, ...]  # ids of runs that must have succeeded
     state: State
     reason: str
     config: dict[str, Any]
@@ -69,18 +74,18 @@ def create_run(
     owner_id: str,
     idempotency_key: str | None = None,
     *,
-    priority: Priority = "normal",
-    pool: str = "",
+    request: Request = Request(),  # noqa: B008 (frozen)
     now: float | None = None,
 ) -> tuple[Run, bool]:
     """Queues a run, in one transaction: (the run, whether it was created).
 
     The same owner's same key and configuration give the run of the first call, created False. Raises Conflict for the
-    same key with another configuration, Refused when a dataset or the checkpoint's run isn't there or not the owner's to see.
+    same key with another configuration, Refused when a dataset, the checkpoint's run or one to come after isn't there or
+    not the owner's to see.
     """
     now = time.time() if now is None else now
     with write(engine) as connection:
-        return queue_run(connection, config, owner_id, idempotency_key, priority=priority, pool=pool, now=now)
+        return queue_run(connection, config, owner_id, idempotency_key, request=request, now=now)
 
 
 def get_run(engine: sa.Engine, run_id: str) -> Run:
@@ -128,14 +133,22 @@ def request_cancel(
 
 
 def delete_run(
-    engine: sa.Engine, run_id: str, *, by: str | None = None, now: float | None = None
+    engine: sa.Engine,
+    run_id: str,
+    *,
+    policy: Policy = Policy(),  # noqa: B008 (frozen)
+    by: str | None = None,
+    now: float | None = None,
 ) -> list[PurePosixPath]:
     """Deletes a run that has ended, with all its rows: the folders under ``artifacts_dir`` for the caller to delete.
 
-    ``by`` is the id of the user who asks.
-    Raises NotFound, and Conflict for a run that hasn't ended or whose checkpoint a waiting or running eval or analysis needs.
+    What it used of the pool is charged to its owner by ``policy`` first. ``by`` is the id of the user who asks.
+    Raises NotFound, and Conflict for a run that hasn't ended, that another waits for, or whose checkpoint a waiting or
+    running eval or analysis needs.
     """
+    now = time.time() if now is None else now
     with write(engine) as connection:
+        lock_claims(connection)  # claims settle too
         row = lock(connection, run_id)
         if State(row.state) not in FINAL:
             raise Conflict(f"run {run_id} is {row.state}; cancel it first, then delete it")
@@ -144,9 +157,11 @@ def delete_run(
         ).scalar()
         if needed:
             raise Conflict(f"run {needed} looks at the checkpoint of {run_id}; let it end or cancel it first")
+        if needed := waits.needed_by(connection, row.number):
+            raise Conflict(f"run {needed} is to come after {run_id}; let it start or cancel it first")
+        settle(connection, policy, now)
         connection.execute(sa.delete(runs).where(runs.c.number == row.number))
         if by is not None:
-            now = time.time() if now is None else now
             audit.record(connection, by, "run.delete", run_id, now, f"{row.name}, of {row.owner_id}")
         return [PurePosixPath(run_id)]
 
@@ -206,7 +221,12 @@ def load(connection: sa.Connection, numbers: Any) -> list[Run]:
         latest.setdefault(number, {})[key] = float("nan") if value is None else value
     whole = sa.select(runs, users.c.name.label("owner_name")).join(users, users.c.id == runs.c.owner_id)
     rows = {row.number: row for row in connection.execute(whole.where(runs.c.number.in_(numbers)))}
-    return [_run(rows[n], rows[n].owner_name, sorted(tags.get(n, ())), latest.get(n, {})) for n in numbers if n in rows]
+    after = waits.after_of(connection, numbers)
+    return [
+        _run(rows[n], rows[n].owner_name, sorted(tags.get(n, ())), after.get(n, []), latest.get(n, {}))
+        for n in numbers
+        if n in rows
+    ]
 
 
 def said_by(connection: sa.Connection, what: str, owner_id: str, by: str | None) -> str:
@@ -217,7 +237,7 @@ def said_by(connection: sa.Connection, what: str, owner_id: str, by: str | None)
 _SAME = [name for name in Run.__dataclass_fields__ if name in runs.c]
 
 
-def _run(row: sa.Row[Any], owner_name: str, tags: list[str], latest: dict[str, float]) -> Run:
+def _run(row: sa.Row[Any], owner_name: str, tags: list[str], after: list[str], latest: dict[str, float]) -> Run:
     same = {name: getattr(row, name) for name in _SAME}
     same |= {
         "state": State(row.state),
@@ -225,7 +245,7 @@ def _run(row: sa.Row[Any], owner_name: str, tags: list[str], latest: dict[str, f
         "owner_name": owner_name,
         "priority": NAMES[row.band],
     }
-    return Run(**same, attempt=row.epoch, tags=tuple(tags), latest=latest)
+    return Run(**same, attempt=row.epoch, tags=tuple(tags), after=tuple(after), latest=latest)
 
 
 # --- creating ----------------------------------------------------------------------------------------------------------
@@ -244,8 +264,7 @@ def queue_run(
     owner_id: str,
     idempotency_key: str | None = None,
     *,
-    priority: Priority,
-    pool: str,
+    request: Request,
     now: float,
 ) -> tuple[Run, bool]:
     """``create_run`` inside a transaction."""
@@ -254,7 +273,8 @@ def queue_run(
     source = _source(connection, config, owner_id)
     inputs = _inputs(connection, config, source)
     values = _row_values(config, source, now) | {"owner_id": owner_id, "idempotency_key": idempotency_key}
-    values |= {"band": BANDS[priority], "pool": clean(pool, 40)}
+    values |= {"band": BANDS[request.priority], "pool": clean(request.pool, 40), "time_limit_s": request.time_limit_s}
+    after = find_after(connection, request.after, _seen(connection, owner_id)) if request.after else {}
     once = insert(connection, runs).on_conflict_do_nothing(index_elements=["owner_id", "idempotency_key"])
     row = connection.execute(once.returning(runs), values).one_or_none()
     if row is None and (earlier := _earlier(connection, config, owner_id, idempotency_key)):
@@ -265,11 +285,12 @@ def queue_run(
         connection.execute(_NEW_TAG, [{"run": row.number, "tag": tag} for tag in tags])
     if inputs:
         connection.execute(sa.insert(run_datasets), [{"run": row.number, **i} for i in inputs])
+    waits.add(connection, row.number, source.number if source else None, after.values())
     data = {"state": "queued", "from": "", "reason": ""}
     event = {"run": row.number, "seq": 1, "time": now, "kind": "state", "epoch": 0, "data": data}
     connection.execute(_NEW_EVENT, event)
     owner_name = connection.execute(_OWNER_NAME, {"id": owner_id}).scalar_one()
-    return _run(row, owner_name, tags, {}), True
+    return _run(row, owner_name, tags, list(after), {}), True
 
 
 def _row_values(config: RunConfig, source: sa.Row[Any] | None, now: float) -> dict[str, Any]:
@@ -308,8 +329,7 @@ def _source(connection: sa.Connection, config: RunConfig, owner_id: str) -> sa.R
     """The training run whose checkpoint an eval or analysis reads; one that its owner may see."""
     if isinstance(config, TrainConfig):
         return None
-    role = find(connection, owner_id).role
-    query = sa.select(runs).where(runs.c.id == clean(config.checkpoint, 40), owned(seen_by(owner_id, role)))
+    query = sa.select(runs).where(runs.c.id == clean(config.checkpoint, 40), _seen(connection, owner_id))
     row = connection.execute(query.with_for_update(read=True, key_share=True)).one_or_none()  # can't be deleted now
     if row is None:
         raise Refused(Problem("checkpoint", f"no run {config.checkpoint!r}; give the id of a training run"))
@@ -318,6 +338,11 @@ def _source(connection: sa.Connection, config: RunConfig, owner_id: str) -> sa.R
     if State(row.state) in FINAL and row.checkpoint is None:
         raise Refused(Problem("checkpoint", f"run {row.id} has {row.state} without a checkpoint; choose another"))
     return row
+
+
+def _seen(connection: sa.Connection, owner_id: str) -> sa.ColumnElement[bool]:
+    """The condition on runs that somebody may refer to."""
+    return owned(seen_by(owner_id, find(connection, owner_id).role))
 
 
 def _inputs(connection: sa.Connection, config: RunConfig, source: sa.Row[Any] | None) -> list[dict[str, str]]:

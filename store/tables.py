@@ -106,6 +106,7 @@ runs = Table(
     Column(
         "pool", sa.String(40), nullable=False, server_default=""
     ),  # a label that its worker must have; empty for any
+    Column("time_limit_s", Time),  # of being carried out, over all attempts; NULL for none
     Column("state", sa.String(20), nullable=False),
     Column("state_since", Time, nullable=False),
     Column("reason", sa.Text, nullable=False, server_default=""),
@@ -181,6 +182,14 @@ experiment_runs = Table(
     Column("experiment", Number, ForeignKey("experiments.number", ondelete="CASCADE"), nullable=False, index=True),
     Column("variant", sa.String(120), nullable=False),
     Column("point", sa.Text, nullable=False),  # of the sweep; empty without one
+)
+
+waits = Table(
+    "waits",
+    metadata,
+    _run(primary_key=True),
+    Column("other", Number, ForeignKey("runs.number", ondelete="CASCADE"), primary_key=True, index=True),
+    Column("needs", sa.String(20), nullable=False),  # waits.Needs
 )
 
 attempts = Table(

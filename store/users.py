@@ -34,6 +34,8 @@ class User:
     name: str
     role: Role
     created_at: float
+    shares: float  # of the pool, beside those of the others
+    most_running: int  # runs at once; 0 for the pool's own limit
     disabled_at: float | None
 
 
@@ -76,11 +78,13 @@ def change(
     name_or_id: str,
     role: Role | None = None,
     is_disabled: bool | None = None,
+    shares: float | None = None,
+    most_running: int | None = None,
     *,
     by: str | None = None,
     now: float | None = None,
 ) -> User:
-    """Changes what isn't None. Both take effect with the user's next request; a disabled user's streams end within a second.
+    """Changes what isn't None; it takes effect with the user's next request, and a disabled user's streams end within a second.
 
     Raises NotFound, and Conflict when no admin would be left.
     """
@@ -88,7 +92,9 @@ def change(
     with write(engine) as connection:
         admins = _lock_admins(connection)
         user = find(connection, name_or_id)
-        new = {"role": role or user.role, "disabled_at": user.disabled_at}
+        new: dict[str, Any] = {"role": role or user.role, "disabled_at": user.disabled_at}
+        new["shares"] = user.shares if shares is None else shares
+        new["most_running"] = user.most_running if most_running is None else most_running
         if is_disabled is not None and is_disabled != (user.disabled_at is not None):
             new["disabled_at"] = now if is_disabled else None
         is_admin = new["role"] == "admin" and new["disabled_at"] is None
@@ -125,9 +131,12 @@ def _lock_admins(connection: sa.Connection) -> set[str]:
 def _record(connection: sa.Connection, user: User, new: dict[str, Any], by: str | None, now: float) -> None:
     if new["role"] != user.role:
         audit.record(connection, by, "user.role", user.id, now, f"{user.name}: {user.role} → {new['role']}")
+    if (new["shares"], new["most_running"]) != (user.shares, user.most_running):
+        told = f"{user.name}: {new['shares']:g} shares, {new['most_running'] or 'any number'} running at once"
+        audit.record(connection, by, "user.share", user.id, now, told)
     if new["disabled_at"] != user.disabled_at:
         action: audit.Action = "user.enable" if new["disabled_at"] is None else "user.disable"
         audit.record(connection, by, action, user.id, now, user.name)
 
 
-_COLUMNS = (users.c.id, users.c.name, users.c.role, users.c.created_at, users.c.disabled_at)
+_COLUMNS = tuple(users.c[name] for name in User.__dataclass_fields__)

@@ -16,7 +16,7 @@ import structlog
 
 from laser_core.events import CheckpointSaved, Event, Log, Progress, Result, Started
 from store import claims
-from store.claims import Claim
+from store.claims import Claim, Orders
 from store.errors import NotFound, Outdated, Superseded
 from store.ingest import ingest
 from store.settings import Settings
@@ -216,8 +216,8 @@ class Supervisor:
             self._beat_due = time.monotonic() + settings.heartbeat_s
             if orders.cancel and self.asked != "cancel":
                 self._ask("cancel")
-            elif (orders.pause or orders.drain) and not self.asked:
-                self._ask("pause" if orders.pause else "drain")
+            elif not self.asked and (told := self._told(orders)):
+                self._ask(told)
 
     def _forward(self, everything: bool) -> bool:
         """Stores what the spool holds, one batch unless ``everything``. Whether nothing is left."""
@@ -244,6 +244,13 @@ class Supervisor:
     def _store(self, batch: _Batch) -> None:
         run_id, epoch = self.claim.run_id, self.claim.epoch
         self.link.call(lambda: ingest(self.slot.engine, run_id, epoch, batch.start, batch.end, batch.events))
+
+    @staticmethod
+    def _told(orders: Orders) -> Asked:
+        """Why a run has to stop, other than that it is cancelled; empty for no reason."""
+        if orders.limit:
+            return "limit"
+        return "pause" if orders.pause else "drain" if orders.drain else ""
 
     def _ask(self, asked: Asked) -> None:
         log.info("stopping", asked=asked)

@@ -9,7 +9,7 @@ from typing import Literal
 from store.states import State
 from worker.job import FAILED, NO_ROOM, STOPPED
 
-Asked = Literal["", "cancel", "pause", "drain", "shutdown"]
+Asked = Literal["", "cancel", "pause", "limit", "drain", "shutdown"]
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,8 @@ def judge(exit_code: int, has_result: bool, asked: Asked, step: int, error: str)
         return Release(f"{error or 'no space left on the disk'}, at step {step}; back in the queue until there is room")
     if exit_code >= FAILED and exit_code != STOPPED:
         return Finish(State.failed, error or f"the training process ended with exit code {exit_code}")
+    if asked == "limit":
+        return Finish(State.failed, f"its time limit was reached at step {step}; its last checkpoint is kept")
     if asked == "pause":
         return Release(f"paused at step {step}")
     if asked in ("drain", "shutdown"):

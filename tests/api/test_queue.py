@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from store import workers
+from store import access, users, workers
 
 
 def submit(api, seed=0, **params):
@@ -15,6 +15,29 @@ def test_a_run_asks_for_a_band_and_a_pool(api):
     assert submit(api, seed=1).json()["priority"] == "normal"
     copy = api.post(f"runs/{made['id']}/clone", params={"priority": "low"}).json()
     assert (copy["priority"], copy["pool"], copy["config_hash"]) == ("low", "", made["config_hash"])
+
+
+def test_a_run_asks_for_a_time_limit_and_for_others_to_come_first(api):
+    first, second = (submit(api, seed).json()["id"] for seed in range(2))
+    made = submit(api, seed=2, time_limit_s=90, after=f"{first},{second}").json()
+    assert (made["time_limit_s"], made["after"]) == (90, [first, second])
+    (waiting,) = api.get("queue", params={"id": made["id"]}).json()["items"]
+    assert (waiting["reason"], waiting["waits_for"]) == (f"waits for run {first}, {second}", [first, second])
+    copy = api.post(f"runs/{made['id']}/clone", params={"after": made["id"]}).json()
+    assert (copy["time_limit_s"], copy["after"]) == (None, [made["id"]])
+    for params in ({"time_limit_s": 0}, {"time_limit_s": "nan"}, {"after": "a,,b"}, {"after": "r_aaaaaaaaaaaa"}):
+        refused = submit(api, **params)
+        assert refused.status_code == 422, params
+        assert next(iter(params)) in refused.json()["errors"][0]["field"]
+
+
+def test_others_do_not_learn_what_a_run_waits_for(api, nobody, engine):
+    first = submit(api).json()["id"]
+    submit(api, seed=1, after=first)
+    token = access.create_token(engine, users.add(engine, "stranger", "member").id)
+    seen = nobody.get("/api/v1/queue", headers={"Authorization": f"Bearer {token}"})
+    assert first not in seen.text
+    assert seen.json()["items"][-1]["reason"] == "waits for another run"
 
 
 def test_nonsense_is_refused_by_field(api):

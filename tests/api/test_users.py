@@ -63,6 +63,17 @@ def test_nonsense_is_refused_by_field(api, method, path, sent, field):
     assert [error["field"] for error in answer.json()["errors"]] == [field]
 
 
+def test_shares_and_limits_are_changed_and_audited(api):
+    api.post("users", json={"name": "ann"})
+    changed = api.patch("users/ann", json={"shares": 3, "most_running": 2}).json()
+    assert (changed["shares"], changed["most_running"], changed["role"]) == (3, 2, "member")
+    assert api.patch("users/ann", json={"most_running": 0}).json()["shares"] == 3
+    told = [entry["detail"] for entry in api.get("audit").json()["items"] if entry["action"] == "user.share"]
+    assert told == ["ann: 3 shares, any number running at once", "ann: 3 shares, 2 running at once"]
+    for sent in ({"shares": -1}, {"most_running": 1.5}):
+        assert api.patch("users/ann", json=sent).status_code == 422
+
+
 def test_a_disabled_user_is_out_at_once(api, speak, nobody):
     assert speak("ann", "member", "GET", "me").status_code == 200
     link = api.post("login-codes", json={"user": "ann"}).json()["url"]

@@ -14,7 +14,7 @@ from laser_core.config import parse_run
 from store import claims, database
 from store.accounts import read_accounts
 from store.policy import Account, Policy, fair_shares
-from store.runs import create_run
+from store.runs import create_run, delete_run
 from store.states import State
 from store.tables import attempts, runs, users
 
@@ -120,6 +120,17 @@ def test_a_user_with_three_shares_gets_three_slots_of_four(lab):
         lab.submit("bob", seed)
     taken = [lab.take(T0 + second) for second in range(16)]
     assert sum(run in anns for run in taken) == 12
+
+
+def test_usage_of_a_deleted_run_stays(lab, engine):
+    lab.user("ann")
+    run_id = lab.submit("ann", 1)
+    lab.take(T0)
+    lab.finish(run_id, T0 + HOUR)
+    used = lab.usage("ann", T0 + HOUR)
+    delete_run(engine, run_id, policy=POLICY, now=T0 + HOUR)
+    assert lab.usage("ann", T0 + HOUR) == pytest.approx(used)
+    assert used == pytest.approx(HOUR, rel=0.01)
 
 
 def test_bands_come_before_shares_and_age_before_both_in_time(lab):

@@ -93,14 +93,14 @@ def test_how_long_is_unknown_until_something_has_ended(lab, look):
 def test_every_run_says_what_it_waits_for(lab, look, engine):
     lab.users("ann")
     waiting = lab.submit("ann", 1)
-    assert look().waiting[0].reason == "no worker is alive"
+    assert look().waiting[0].reason == "no worker is alive, or all are drained"
     assert look().waiting[0].position is None
     lab.worker(pools=("cpu",))
     lab.submit("ann", 2, pool="a100")
     follow_up = parse_run({"kind": "eval", "checkpoint": waiting})
     create_run(engine, follow_up, "u_ann", now=T0)
     assert [w.reason for w in look().waiting] == [
-        "next", "no live worker has the label 'a100'", "waits for its training run to end",
+        "next", "no live worker has the label 'a100'", f"waits for run {waiting}",
     ]  # fmt: skip
     lab.take(T0)
     lab.submit("ann", 3)

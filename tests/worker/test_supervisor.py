@@ -132,6 +132,16 @@ def test_draining_leaves_a_checkpoint_and_gives_the_run_back(engine, slot, submi
         assert connection.execute(sa.text("SELECT lost FROM runs")).scalar() == 0
 
 
+def test_a_run_whose_time_is_over_ends_with_a_checkpoint(engine, slot, submit):
+    run = submit()
+    with engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE runs SET time_limit_s = 0.5")
+    slot("patient").take_one()
+    ended = get_run(engine, run.id)
+    assert (ended.state, ended.checkpoint) == (State.failed, "step-00000010")
+    assert "time limit was reached at step 10" in ended.reason
+
+
 def test_a_paused_run_leaves_a_checkpoint_and_waits_for_its_resume(engine, slot, submit, meanwhile, losses):
     run = submit()
     meanwhile(lambda: losses(run.id), lambda: request_pause(engine, run.id))

@@ -70,6 +70,14 @@ def test_a_silent_end_is_a_failure():
     assert judge(DONE, False, "", 9, "").state == State.failed
 
 
+@pytest.mark.parametrize("exit_code", [STOPPED, -signal.SIGKILL])
+def test_a_run_whose_time_is_over_has_failed_and_says_so(exit_code):
+    assert judge(exit_code, False, "limit", 9, "") == Finish(
+        State.failed, "its time limit was reached at step 9; its last checkpoint is kept"
+    )
+    assert judge(FAILED, False, "limit", 9, "the loss became nan").reason == "the loss became nan"
+
+
 def test_nothing_but_a_success_needs_no_reason():
     for code, asked in itertools.product((DONE, FAILED, STOPPED, -9, -15, 2), ("", "cancel", "drain", "shutdown")):
         assert judge(code, False, asked, 0, "").reason

@@ -756,7 +756,7 @@ export interface paths {
         options?: never;
         head?: never;
         /**
-         * Change a user's role, disable or enable
+         * Change a user's role or shares, disable or enable
          * @description Takes effect at once. The last admin can be neither disabled nor given another role.
          */
         patch: operations["change_api_v1_users__user__patch"];
@@ -1050,7 +1050,7 @@ export interface components {
              * Action
              * @enum {string}
              */
-            action: "login" | "login-link.create" | "token.create" | "token.revoke" | "user.create" | "user.role" | "user.disable" | "user.enable" | "run.cancel" | "run.pause" | "run.resume" | "run.delete" | "experiment.delete" | "worker.drain" | "worker.undrain" | "change";
+            action: "login" | "login-link.create" | "token.create" | "token.revoke" | "user.create" | "user.role" | "user.share" | "user.disable" | "user.enable" | "run.cancel" | "run.pause" | "run.resume" | "run.delete" | "experiment.delete" | "worker.drain" | "worker.undrain" | "change";
             /** Object Id */
             object_id: string;
             /**
@@ -1618,6 +1618,16 @@ export interface components {
              * @description The label that its worker must have; empty for any.
              */
             pool: string;
+            /**
+             * Time Limit S
+             * @description Of being carried out, over all attempts; null for none.
+             */
+            time_limit_s: number | null;
+            /**
+             * After
+             * @description Ids of runs that must have succeeded before it starts.
+             */
+            after: string[];
             state: components["schemas"]["State"];
             /**
              * Reason
@@ -1739,6 +1749,16 @@ export interface components {
              * @description The label that its worker must have; empty for any.
              */
             pool: string;
+            /**
+             * Time Limit S
+             * @description Of being carried out, over all attempts; null for none.
+             */
+            time_limit_s: number | null;
+            /**
+             * After
+             * @description Ids of runs that must have succeeded before it starts.
+             */
+            after: string[];
             state: components["schemas"]["State"];
             /**
              * Reason
@@ -1987,6 +2007,10 @@ export interface components {
             role: "admin" | "member" | "viewer";
             /** Created At */
             created_at: number;
+            /** Shares */
+            shares: number;
+            /** Most Running */
+            most_running: number;
             /** Disabled At */
             disabled_at: number | null;
         };
@@ -2084,6 +2108,11 @@ export interface components {
             age: number;
             /** Waited S */
             waited_s: number;
+            /**
+             * Waits For
+             * @description Ids of runs that must end first; empty for who may not see the run.
+             */
+            waits_for: string[];
         };
         /**
          * Worker
@@ -3145,6 +3174,10 @@ export interface operations {
                 priority?: "high" | "normal" | "low";
                 /** @description Only a worker with this label takes it; empty for any. */
                 pool?: string;
+                /** @description After so many seconds of being carried out, over all attempts, it ends as failed, with a checkpoint. */
+                time_limit_s?: number | null;
+                /** @description Ids of runs, with commas between: it waits until all have succeeded, and fails when one doesn't. */
+                after?: string;
             };
             header?: {
                 /** @description The same key again, with the same configuration, gives the run that the first call made (status 200). */
@@ -3399,6 +3432,10 @@ export interface operations {
                 priority?: "high" | "normal" | "low";
                 /** @description Only a worker with this label takes it; empty for any. */
                 pool?: string;
+                /** @description After so many seconds of being carried out, over all attempts, it ends as failed, with a checkpoint. */
+                time_limit_s?: number | null;
+                /** @description Ids of runs, with commas between: it waits until all have succeeded, and fails when one doesn't. */
+                after?: string;
             };
             header?: {
                 /** @description The same key again, with the same configuration, gives the run that the first call made (status 200). */
@@ -3562,6 +3599,10 @@ export interface operations {
                 priority?: "high" | "normal" | "low";
                 /** @description Only a worker with this label takes it; empty for any. */
                 pool?: string;
+                /** @description After so many seconds of being carried out, over all attempts, it ends as failed, with a checkpoint. */
+                time_limit_s?: number | null;
+                /** @description Ids of runs, with commas between: it waits until all have succeeded, and fails when one doesn't. */
+                after?: string;
             };
             header?: {
                 /** @description The same key again, with the same configuration, gives the run that the first call made (status 200). */
@@ -4838,6 +4879,16 @@ export interface operations {
                      * @description Whether the user is shut out; null leaves it as it is.
                      */
                     disabled?: boolean | null;
+                    /**
+                     * Shares
+                     * @description Of the pool, beside those of the others.
+                     */
+                    shares?: number | null;
+                    /**
+                     * Most Running
+                     * @description Runs at once; 0 for the pool's own limit.
+                     */
+                    most_running?: number | null;
                 };
             };
         };

@@ -1,10 +1,11 @@
 import { SegmentedControl, Skeleton } from "@mantine/core";
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { Link, useNavigate } from "@tanstack/react-router";
-import { useMemo, useRef } from "react";
+import { useMemo, useRef, useState } from "react";
 import { ApiError } from "~/api/client";
 import type { JsonObject, Preset } from "~/api/model";
 import { datasetsQuery, presetsQuery, runQuery, schemaQuery, someRunsQuery } from "~/api/queries";
+import { AskedFields } from "~/form/AskedFields";
 import { ConfigText } from "~/form/ConfigText";
 import { FormContext, type Form } from "~/form/context";
 import { chosen, type RootSchema } from "~/form/schema";
@@ -12,7 +13,7 @@ import { SchemaForm } from "~/form/SchemaForm";
 import { SubmitPanel } from "~/form/SubmitPanel";
 import { useConfig } from "~/form/useConfig";
 import { newRoute } from "~/router";
-import { createRun } from "~/run/actions";
+import { ASKED, createRun, type Asked } from "~/run/actions";
 import { Failure } from "~/ui/Empty";
 import { PageHead } from "~/ui/PageHead";
 import { failed, succeeded } from "~/ui/toast";
@@ -40,7 +41,8 @@ interface EditorProps {
 
 function Editor({ root, start, presets, origin }: EditorProps) {
   const config = useConfig(root, start);
-  const submit = useSubmit(config.value, config.refuse);
+  const [asked, setAsked] = useState(ASKED);
+  const submit = useSubmit(config.value, asked, config.refuse);
   const suggestions = useSuggestions();
   const form: Form = { root, suggestions, value: config.value, usual: config.usual, set: config.set, errors: config.errors };
   const kinds = Object.keys(root.discriminator?.mapping ?? {});
@@ -74,7 +76,9 @@ function Editor({ root, start, presets, origin }: EditorProps) {
           )}
         </div>
         <div className={classes.side}>
-          <SubmitPanel problems={config.problems} isBroken={config.isBroken} isPending={submit.isPending} about={chosen(root, root, config.value)?.description} />
+          <SubmitPanel problems={config.problems} isBroken={config.isBroken} isPending={submit.isPending} about={chosen(root, root, config.value)?.description}>
+            <AskedFields asked={asked} change={setAsked} />
+          </SubmitPanel>
           <ConfigText value={config.value} usual={config.usual} draft={config.draft} write={config.write} />
         </div>
       </form>
@@ -103,15 +107,15 @@ function Presets({ presets, value, pick }: { presets: readonly Preset[]; value: 
 }
 
 /** Queues the run and goes to its page. The same configuration sent twice in a row is one run: the key stays until it is accepted. */
-function useSubmit(value: JsonObject, refuse: (problems: ApiError["errors"]) => void) {
+function useSubmit(value: JsonObject, asked: Asked, refuse: (problems: ApiError["errors"]) => void) {
   const client = useQueryClient();
   const navigate = useNavigate();
   const key = useRef({ text: "", id: "" });
   return useMutation({
     mutationFn: () => {
-      const text = JSON.stringify(value);
+      const text = JSON.stringify([value, asked]);
       if (key.current.text !== text) key.current = { text, id: freshKey() };
-      return createRun(value, key.current.id);
+      return createRun(value, asked, key.current.id);
     },
     onSuccess: async (run) => {
       key.current = { text: "", id: "" };

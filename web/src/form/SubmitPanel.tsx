@@ -1,4 +1,5 @@
 import { Button } from "@mantine/core";
+import type { ReactNode } from "react";
 import type { Problem } from "~/api/model";
 import { titled } from "~/form/context";
 import { Panel } from "~/ui/Panel";
@@ -9,14 +10,16 @@ interface Props {
   isBroken: boolean;
   isPending: boolean;
   about: string | undefined;
+  children?: ReactNode;
 }
 
 /** The button, and everything that stands in its way with a jump to the field. */
-export function SubmitPanel({ problems, isBroken, isPending, about }: Props) {
+export function SubmitPanel({ problems, isBroken, isPending, about, children }: Props) {
   return (
     <Panel>
       <div className={classes.submit}>
         {about && <p className={classes.note}>{about}</p>}
+        {children}
         <Button type="submit" size="md" fullWidth loading={isPending} disabled={isBroken} data-testid="submit">
           Queue this run
         </Button>

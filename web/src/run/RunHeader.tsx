@@ -46,6 +46,7 @@ export function RunHeader({ run, connection }: { run: Run; connection: Connectio
           created <Ago time={run.created_at} />
         </span>
         {run.attempt > 1 && <span className="muted num">attempt {run.attempt}</span>}
+        <span className="muted">{askedWords(run)}</span>
         <span className={classes.tags}>
           <Tags tags={run.tags} />
         </span>
@@ -102,6 +103,17 @@ function Why({ run }: { run: Run }) {
       <span title={waiting && priorityWords(waiting)}>{text}</span>
     </div>
   );
+}
+
+/** How it asked to be carried out, where that isn't the usual. */
+function askedWords(run: Run): string {
+  const words = [
+    run.priority !== "normal" && `band ${run.priority}`,
+    run.pool && `pool ${run.pool}`,
+    run.time_limit_s !== null && `${duration(run.time_limit_s)} at most`,
+    run.after.length > 0 && `after ${run.after.join(", ")}`,
+  ];
+  return words.filter(Boolean).join(" · ");
 }
 
 function placeWords(waiting: WaitingRun, total: number): string {

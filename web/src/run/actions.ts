@@ -1,4 +1,4 @@
-import { request } from "~/api/client";
+import { query, request } from "~/api/client";
 import type { JsonObject, Run } from "~/api/model";
 
 export const cancelRun = (id: string) => request<Run>(`/runs/${id}/cancel`, { method: "POST" });
@@ -9,6 +9,16 @@ export const resumeRun = (id: string) => request<Run>(`/runs/${id}/resume`, { me
 
 export const deleteRun = (id: string) => request<undefined>(`/runs/${id}`, { method: "DELETE" });
 
+/** How a run asks to be carried out; its configuration knows nothing of it. */
+export interface Asked {
+  priority: Run["priority"];
+  pool: string;
+  time_limit_s: number | undefined;
+  after: string;
+}
+
+export const ASKED: Asked = { priority: "normal", pool: "", time_limit_s: undefined, after: "" };
+
 /** ``key`` makes a repeated click, or a retry after a lost answer, the same run. */
-export const createRun = (config: JsonObject, key: string) =>
-  request<Run>("/runs", { method: "POST", body: config, headers: { "Idempotency-Key": key } });
+export const createRun = (config: JsonObject, asked: Asked, key: string) =>
+  request<Run>(query("/runs", { ...asked }), { method: "POST", body: config, headers: { "Idempotency-Key": key } });

@@ -1,0 +1,17 @@
+"""How a run asks to be carried out. Its configuration, and so its hash, knows nothing of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from store.policy import Priority
+
+
+@dataclass(frozen=True)
+class Request:
+    """Raises nothing: whoever takes it from outside checks it (``api.asked``)."""
+
+    priority: Priority = "normal"
+    pool: str = ""  # a label that its worker must have; empty for any
+    time_limit_s: float | None = None  # of being carried out, over all attempts
+    after: tuple[str, ...] = ()  # ids of runs that must have succeeded
