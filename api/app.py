@@ -22,6 +22,7 @@ from api import (
     log,
     metrics,
     problems,
+    prometheus,
     queue,
     runs,
     schema,
@@ -76,6 +77,7 @@ def build(settings: Settings, engine: sa.Engine) -> FastAPI:
     )
     app.state.settings, app.state.engine = settings, engine
     app.state.doorbell, app.state.streams = Doorbell(settings.broker_url), Streams()
+    app.state.meters = prometheus.Meters(engine, settings)
     api = APIRouter(prefix=PREFIX, dependencies=[Depends(guards.check)])
     for room in (
         runs,
@@ -96,11 +98,12 @@ def build(settings: Settings, engine: sa.Engine) -> FastAPI:
         api.include_router(room.router)
     app.include_router(api)
     app.include_router(session.login_router)
+    app.include_router(prometheus.router)
     app.include_router(ui.router)  # last: it takes every address that is left
     problems.install(app)
     schema.install(app)
     app.add_middleware(Gate, engine=engine, hosts=settings.host_names | {settings.host.lower().strip("[]")})
-    app.add_middleware(Requests)
+    app.add_middleware(Requests, meters=app.state.meters)
     return app
 
 

@@ -19,6 +19,7 @@ COOKIE = "laser_session"
 OPEN = frozenset({("GET", "/api/v1/health"), ("GET", "/login"), ("POST", "/api/v1/session")})
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 SESSION = "/api/v1/session"  # logging out is open to everybody
+METRICS = "/metrics"
 OWN = (SESSION, "/api/v1/login-codes", "/api/v1/tokens")  # what a viewer may change: the ways in
 
 
@@ -66,6 +67,8 @@ class Gate:
         if principal is None:
             return _who_are_you(request)
         request.state.principal = principal
+        if principal.scope == "metrics" and request.url.path != METRICS:
+            return problems.respond(request, 403, f"This token may read {METRICS} and nothing else.")
         return None if request.method in SAFE_METHODS else _change_refusal(request, principal, by_cookie)
 
 

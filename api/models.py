@@ -294,7 +294,7 @@ class Me(Model):
     id: str
     name: str
     role: Role
-    scope: Literal["all", "read"] = Field(description="What the token or session in use may do.")
+    scope: Scope = Field(description="What the token or session in use may do.")
 
 
 class NewUser(Body):
@@ -317,7 +317,9 @@ class UserList(Model):
 
 class NewToken(Body):
     name: str = Field(min_length=1, max_length=120, description="To tell it from others.")
-    scope: Scope = Field(default="read", description="A token of scope read changes nothing.")
+    scope: Scope = Field(
+        default="read", description="A token of scope read changes nothing; one of scope metrics reads /metrics alone."
+    )
     ttl_days: int = Field(default=90, ge=1, le=366)
     user: str | None = Field(default=None, max_length=120, description="Name or id; only admins may name another user.")
 

@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import problems
+from api.prometheus import Meters
 
 log = structlog.get_logger("api.requests")
 
@@ -33,8 +34,8 @@ HEADERS = {
 class Requests:
     """The outermost layer: nothing an inner one raises gets past it."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
+    def __init__(self, app: ASGIApp, meters: Meters) -> None:
+        self.app, self.meters = app, meters
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -49,6 +50,7 @@ class Requests:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+                self.meters.answered(scope, status, time.perf_counter() - began)
                 headers = MutableHeaders(scope=message)
                 headers.update(HEADERS | {"X-Request-ID": request_id})
                 headers.setdefault("Cache-Control", "no-store")
@@ -76,4 +78,6 @@ def _log(scope: Scope, status: int, took_s: float) -> None:
         "status": status,
         "took_ms": round(took_s * 1000, 1),
     }
+    if run_id := scope.get("path_params", {}).get("run_id"):
+        line["run"] = run_id
     (log.debug if quiet else log.info)("request", **line)

@@ -103,7 +103,9 @@ def enable(user: UserRef, as_json: AsJson = False) -> None:
 @token.command("create")
 def create_token(
     name: Annotated[str, typer.Argument(help="To tell it from others.")],
-    scope: Annotated[str, typer.Option(help="read, or all to change things too.")] = "read",
+    scope: Annotated[
+        str, typer.Option(help="read, all to change things too, or metrics to read /metrics alone.")
+    ] = "read",
     days: Annotated[int, typer.Option(min=1, max=366, help="How long it is good for.")] = 90,
     user: OfUser = "",
     as_json: AsJson = False,

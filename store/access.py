@@ -32,7 +32,7 @@ SESSION_TTL_S = 30 * 86_400
 DAY_S = 86_400
 MOST_TOKENS = 100  # of one user
 
-Scope = Literal["all", "read"]
+Scope = Literal["all", "read", "metrics"]  # metrics: GET /metrics and nothing else
 
 
 @dataclass(frozen=True)

@@ -1,17 +1,14 @@
-"""Structured logs on stderr, our own and Celery's alike: JSON for files, colours for a terminal, no passwords."""
+"""Structured logs on stderr, our own and Celery's alike: JSON for files, colours for a terminal, no secrets."""
 
 from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import MutableMapping
 from typing import Any
 
 import structlog
 
-from store.text import clean
-
-LINE_CHARACTERS = 4000
+from store.logs import safe
 
 
 def configure(level: int | str = logging.INFO) -> None:
@@ -22,7 +19,7 @@ def configure(level: int | str = logging.INFO) -> None:
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
-        _cleaned,
+        safe,
     ]
     renderer: Any = structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else structlog.processors.JSONRenderer()
     handler = logging.StreamHandler(sys.stderr)
@@ -39,10 +36,3 @@ def configure(level: int | str = logging.INFO) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=False,
     )
-
-
-def _cleaned(logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    for name, value in event.items():
-        if isinstance(value, str) and name != "exception":  # which has lines
-            event[name] = clean(value, LINE_CHARACTERS)
-    return event

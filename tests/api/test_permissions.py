@@ -82,6 +82,7 @@ TABLE = {
     "GET /me": "401 200 200 200 200",
     "GET //openapi.json": "401 200 200 200 200",
     "HEAD //openapi.json": "401 200 200 200 200",
+    "GET //metrics": "401 200 200 200 200",
     "GET //login": "401 401 401 401 401",  # without a code
     "GET //{path:page}": "401 200 200 200 200",
     "HEAD //{path:page}": "401 200 200 200 200",

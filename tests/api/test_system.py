@@ -19,7 +19,7 @@ from api.app import build
 from api.doorbell import Doorbell
 from api.openapi import document
 from laser_core.config import parse_run, to_json
-from store import database, workers
+from store import database, logs, workers
 
 HTML = {"Accept": "text/html"}
 
@@ -111,8 +111,18 @@ def test_something_unexpected_tells_only_its_id(app, token, capsys):
     assert token not in logged
 
 
+def test_log_lines_cant_be_forged(api, capsys):
+    log.configure()
+    api.delete("runs/r_1%0a%7b%22event%22:%22forged%22%7d%1b[2J%E2%80%AE")
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines() if line.startswith("{")]
+    (line,) = [line for line in lines if line.get("method") == "DELETE"]
+    assert line["path"] == '/api/v1/runs/r_1 {"event":"forged"}'
+    assert line["run"] == 'r_1 {"event":"forged"}'
+    assert not any(line.get("event") == "forged" for line in lines)
+
+
 def test_secrets_are_redacted():
-    shown = log.redact(
+    shown = logs.redact(
         {
             "Authorization": "Bearer abc",
             "headers": {"cookie": "abc", "accept": "x"},

@@ -1379,7 +1379,7 @@ export interface components {
              * @description What the token or session in use may do.
              * @enum {string}
              */
-            scope: "all" | "read";
+            scope: "all" | "read" | "metrics";
         };
         /**
          * Mean
@@ -1965,7 +1965,7 @@ export interface components {
              * Scope
              * @enum {string}
              */
-            scope: "all" | "read";
+            scope: "all" | "read" | "metrics";
             /** Created At */
             created_at: number;
             /** Expires At */
@@ -4686,11 +4686,11 @@ export interface operations {
                     name: string;
                     /**
                      * Scope
-                     * @description A token of scope read changes nothing.
+                     * @description A token of scope read changes nothing; one of scope metrics reads /metrics alone.
                      * @default read
                      * @enum {string}
                      */
-                    scope?: "all" | "read";
+                    scope?: "all" | "read" | "metrics";
                     /**
                      * Ttl Days
                      * @default 90
