@@ -23,6 +23,7 @@ CHECKS: dict[str, list[str]] = {
     "format": [f"{BIN}/ruff", "format", "--check", "--cache-dir", ".cache/ruff", *PYTHON_ROOMS],
     "Compose file": [f"{BIN}/docker-compose", "--file", "docker-compose.yml", "config", "--quiet"],
     "Dockerfile": [f"{BIN}/hadolint", "Dockerfile"],
+    "dependency audit": [sys.executable, ".ci/audit.py"],
 }
 
 
@@ -49,7 +50,8 @@ def main() -> int:
     failed = []
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 2) as pool:
         for name, code, seconds, output in pool.map(run, CHECKS):
-            print(f"  {'ok  ' if code == 0 else 'FAIL'} {name} ({seconds:.0f} s)", flush=True)
+            said = f": {output.splitlines()[-1]}" if name == "dependency audit" and not code else ""
+            print(f"  {'ok  ' if code == 0 else 'FAIL'} {name} ({seconds:.0f} s){said}", flush=True)
             if code:
                 failed.append((name, output))
     for name, output in failed:
