@@ -8,6 +8,7 @@ from fastapi.responses import FileResponse
 from api import models
 from api.context import Config, Engine
 from api.problems import RESPONSES
+from laser_core.inspection import Inspection
 from store import artifacts
 
 router = APIRouter(tags=["artifacts"], responses=RESPONSES)
@@ -17,6 +18,12 @@ router = APIRouter(tags=["artifacts"], responses=RESPONSES)
 def list_artifacts(run_id: str, engine: Engine, settings: Config) -> models.ArtifactList:
     """Newest checkpoint first, then reports."""
     return models.ArtifactList(items=artifacts.list_artifacts(engine, settings, run_id))
+
+
+@router.get("/runs/{run_id}/inspection", summary="What an inspection found")
+def read_inspection(run_id: str, engine: Engine, settings: Config) -> Inspection:
+    """Of a run of kind inspect, once it has succeeded."""
+    return artifacts.read_inspection(engine, settings, run_id)
 
 
 @router.get(

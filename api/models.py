@@ -81,7 +81,7 @@ class RunSummary(Model):
     id: str
     number: int
     name: str
-    kind: Literal["train", "eval", "analysis"]
+    kind: Literal["train", "eval", "analysis", "inspect"]
     store_kind: str = Field(description="Activation store of a training run; empty for other kinds.")
     seed: int
     tags: list[str]

@@ -39,7 +39,7 @@ Limit = Annotated[int, Query(ge=1, le=1000)]
     status_code=201,
     summary="Queue a run",
     openapi_extra=BODY,
-    responses={200: {"model": models.Run, "description": "The run that this key made before"}},
+    responses={200: {"model": models.Run, "description": "The run that was made before"}},
 )
 def create(
     body: Annotated[Any, Depends(json_body)],
@@ -50,7 +50,8 @@ def create(
     asked: Asked,
     idempotency_key: IdempotencyKey = None,
 ) -> models.Run:
-    """The body is the RunConfig itself; it is stored whole."""
+    """The body is the RunConfig itself; it is stored whole. An inspection that was made before, of equal weights and with the
+    same puzzle and settings, is given again (status 200); new ones go to the high band."""
     config = parse_run(body)
     made = runs.create_run(engine, config, speaker.user_id, idempotency_key, request=asked)
     return _queued(made, response, bell)
@@ -61,7 +62,10 @@ def list_runs(
     engine: Engine,
     speaker: Speaker,
     state: Annotated[list[State], Query(description="Any of these.")] = [],  # noqa: B006 (FastAPI copies it)
-    kind: Literal["train", "eval", "analysis"] | None = None,
+    kind: Annotated[
+        Literal["train", "eval", "analysis", "inspect"] | None,
+        Query(description="Without, all but inspect, unless ids are given."),
+    ] = None,
     store: StoreKind | None = None,
     tag: Annotated[list[str], Query(description="All of these.", max_length=16)] = [],  # noqa: B006
     text: Annotated[str, Query(max_length=200, description="In the name, the id or a tag.")] = "",
@@ -134,7 +138,7 @@ def resume(run_id: str, engine: Engine, speaker: Speaker, bell: Bell) -> models.
     status_code=201,
     summary="Queue the same configuration again, with changes",
     openapi_extra=PATCH,
-    responses={200: {"model": models.Run, "description": "The run that this key made before"}},
+    responses={200: {"model": models.Run, "description": "The run that was made before"}},
 )
 def clone(
     run_id: str,

@@ -81,7 +81,7 @@ def queue(
 
 def runs(
     state: Annotated[list[str] | None, typer.Option(help="Only in this state; may be repeated.")] = None,
-    kind: Annotated[str, typer.Option(help="train, eval or analysis.")] = "",
+    kind: Annotated[str, typer.Option(help="train, eval, analysis or inspect; without, all but inspect.")] = "",
     store: Annotated[str, typer.Option(help="Activation store, such as none, checkpoint or laser-coded.")] = "",
     tag: Annotated[list[str] | None, typer.Option(help="Only with this tag; may be repeated.")] = None,
     text: Annotated[str, typer.Option(help="Only with these letters in name, id or tag.")] = "",

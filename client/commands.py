@@ -10,6 +10,7 @@ from client import (
     cli_care,
     cli_data,
     cli_experiments,
+    cli_inspect,
     cli_notes,
     cli_runs,
     cli_stack,
@@ -33,6 +34,7 @@ cli_care.register(app)
 cli_runs.register(app)
 cli_notes.register(app)
 cli_experiments.register(app)
+cli_inspect.register(app)
 cli_data.register(app)
 cli_workers.register(app)
 cli_users.register(app)

@@ -180,6 +180,10 @@ class Client:
         """The latest measurement of bytes held between forward and backward, by site."""
         return self._json("GET", f"runs/{run_id}/memory")
 
+    def inspection(self, run_id: str) -> Json:
+        """What a run of kind inspect found: {question, solution, readings, path, …}."""
+        return self._json("GET", f"runs/{run_id}/inspection")
+
     def events(self, run_id: str, after: int = 0, limit: int = 1000) -> list[Json]:
         """Events {seq, time, kind, epoch, data} with ``seq`` above ``after``."""
         return list(self._json("GET", f"runs/{run_id}/events", params={"after": after, "limit": limit})["items"])

@@ -14,6 +14,7 @@ from laser_core.checkpoint import Checkpoint, CheckpointError, latest, load, sav
 from laser_core.config import (
     AnalysisConfig,
     ConfigError,
+    InspectConfig,
     Problem,
     RunConfig,
     TrainConfig,
@@ -22,6 +23,8 @@ from laser_core.config import (
 )  # fmt: skip
 from laser_core.evaluate import evaluate
 from laser_core.events import Event, FileSaved, Log, Snapshot
+from laser_core.inspection import FILE as INSPECTION
+from laser_core.player import inspect
 from laser_core.train import never, train
 
 CHECKPOINTS = "checkpoints"
@@ -41,9 +44,9 @@ def execute(
     """The events of a run, with a CheckpointSaved (under ``directory/checkpoints``) for every Snapshot.
 
     ``resume``: the checkpoint's folder name to go on from; where it is damaged or gone the newest whole one before it is
-    taken, never a later one, so that no event is missing. ``files``: a path for each of ``config.input_names``, and for an
-    eval or analysis without a task of its own those of its checkpoint's. ``checkpoint``: what such a run looks at, a
-    checkpoint's folder or a run's. ``threads``: of torch on the CPU. When ``wants_pause`` says so a training run ends after
+    taken, never a later one, so that no event is missing. ``files``: a path for each of ``config.input_names``, and for a
+    run that looks at a checkpoint without a task of its own those of the checkpoint's. ``checkpoint``: what it looks at,
+    a checkpoint's folder or a run's. ``threads``: of torch on the CPU. When ``wants_pause`` says so a training run ends after
     the step at hand with a checkpoint and without a Result.
 
     Raises ConfigError naming the field of what can't be run, OSError where a checkpoint can't be written, and
@@ -57,7 +60,11 @@ def execute(
         found = find_checkpoint(path)
         if isinstance(config, AnalysisConfig):
             others = other_checkpoints(path, found) if config.other_checkpoints else []
-            yield from analyse(config, found, others, files=known, save=lambda report: _saved(report, directory))
+            yield from analyse(
+                config, found, others, files=known, save=lambda report: _saved(report, directory / ANALYSIS)
+            )
+        elif isinstance(config, InspectConfig):
+            yield from inspect(config, found, files=known, save=lambda report: _saved(report, directory / INSPECTION))
         else:
             yield from evaluate(config, found, files=known)
         return
@@ -114,9 +121,9 @@ def newest(directory: Path) -> str | None:
     return max((folder.name for folder in (directory / CHECKPOINTS).glob("step-????????")), default=None)
 
 
-def _saved(report: Report, directory: Path) -> FileSaved:
-    """Writes an analysis's report to the run's directory."""
+def _saved(report: Report, path: Path) -> FileSaved:
+    """Writes what a run reports to a file in its directory."""
     content = json.dumps(report, allow_nan=False).encode()
-    directory.mkdir(parents=True, exist_ok=True)
-    (directory / ANALYSIS).write_bytes(content)
-    return FileSaved(ANALYSIS, hashlib.sha256(content).hexdigest(), len(content))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return FileSaved(path.name, hashlib.sha256(content).hexdigest(), len(content))

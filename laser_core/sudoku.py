@@ -47,9 +47,14 @@ def is_solution(cells: Cells, size: int) -> bool:
 # --- solving -----------------------------------------------------------------------------------------------------------
 
 
-def solutions(puzzle: Cells, size: int) -> Iterator[Cells]:
-    """Every solution of the puzzle, one at a time."""
-    return _search(_boards(puzzle, size), 0, size, None)
+class GuessLimit(Exception):
+    """The search was given up."""
+
+
+def solutions(puzzle: Cells, size: int, most_guesses: int | None = None) -> Iterator[Cells]:
+    """Every solution of the puzzle, one at a time. Raises GuessLimit where it would take more than ``most_guesses``."""
+    left = None if most_guesses is None else iter(range(most_guesses))
+    return _search(_boards(puzzle, size), 0, size, None, left)
 
 
 def is_unique(puzzle: Cells, size: int) -> bool:
@@ -82,7 +87,9 @@ def _boards(puzzle: Cells, size: int) -> Boards:
     return [board & (given | ~taken) for board, given in zip(boards, givens, strict=True)]
 
 
-def _search(boards: Boards, fixed: int, size: int, rng: random.Random | None) -> Iterator[Cells]:
+def _search(
+    boards: Boards, fixed: int, size: int, rng: random.Random | None, guesses: Iterator[int] | None = None
+) -> Iterator[Cells]:
     """Depth-first search; ``fixed`` holds the cells whose digit was already struck from their peers."""
     everywhere, peers = (1 << size * size) - 1, _peers(size)
     while True:
@@ -113,7 +120,9 @@ def _search(boards: Boards, fixed: int, size: int, rng: random.Random | None) ->
     if rng:
         rng.shuffle(digits)
     for digit in digits:
-        yield from _search([b if i == digit else b & ~cell for i, b in enumerate(boards)], fixed, size, rng)
+        if guesses is not None and next(guesses, None) is None:
+            raise GuessLimit
+        yield from _search([b if i == digit else b & ~cell for i, b in enumerate(boards)], fixed, size, rng, guesses)
 
 
 def _cells(boards: Boards, size: int) -> Cells:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
+from laser_core.inspection import FILE, Inspection, from_json
 from store.database import read
 from store.errors import NotFound
 from store.runs import number_of, owned
 from store.settings import Settings
+from store.states import State
 from store.tables import artifacts, runs
 from store.users import Owners
 
@@ -67,6 +70,21 @@ def get(engine: sa.Engine, settings: Settings, artifact_id: str) -> tuple[Artifa
     if not file.is_relative_to(settings.artifacts_dir.resolve()) or not file.is_file():
         raise NotFound(f"the file of artifact {artifact_id} is gone from disk; newer checkpoints replace older ones")
     return _artifact(row, file), file
+
+
+def read_inspection(engine: sa.Engine, settings: Settings, run_id: str) -> Inspection:
+    """What an inspection found. Raises NotFound for the run, for one of another kind, and before it has succeeded."""
+    with read(engine) as connection:
+        found = sa.select(runs.c.kind, runs.c.state).where(runs.c.number == number_of(connection, run_id))
+        kind, state = connection.execute(found).one()
+    if kind != "inspect":
+        raise NotFound(f"run {run_id} is of kind {kind}; only an inspection has this")
+    if state != State.succeeded:
+        raise NotFound(f"run {run_id} is {state}; there is an answer once it has succeeded")
+    try:
+        return from_json(json.loads((run_directory(settings, run_id) / FILE).read_bytes()))
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise NotFound(f"the file of inspection {run_id} is gone or can't be read ({error}); inspect again") from error
 
 
 def _row(connection: sa.Connection, artifact_id: str, owners: Owners = None) -> sa.Row[Any]:

@@ -40,7 +40,7 @@ OPERATORS: dict[Kind, tuple[Op, ...]] = {
     "time": _ORDERS,
 }
 KNOWN_RUNS = 1000  # whose tags and metrics are offered
-RUN_KINDS = ("train", "eval", "analysis")
+RUN_KINDS = ("train", "eval", "analysis", "inspect")
 
 
 @dataclass(frozen=True)

@@ -90,6 +90,8 @@ def _filters(query: RunQuery) -> list[sa.ColumnElement[bool]]:
         conditions.append(runs.c.state.in_(query.state))
     if query.kind is not None:
         conditions.append(runs.c.kind == _plain(query.kind))
+    elif not query.ids and "kind" not in query.filter:
+        conditions.append(runs.c.kind != "inspect")  # one for every look at a puzzle: only for those who ask for them
     if query.store is not None:
         conditions.append(runs.c.store_kind == _plain(query.store))
     if query.ids:

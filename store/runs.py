@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from laser_core.config import SCHEMA_VERSION, MazeTask, RunConfig, SudokuTask, TrainConfig, config_hash, input_names
 from laser_core.schema import Problem, to_json
-from store import audit, waits
+from store import audit, inspections, waits
 from store.accounts import settle
 from store.database import read, write
 from store.dialect import insert, lock_claims
@@ -79,9 +79,12 @@ def create_run(
 ) -> tuple[Run, bool]:
     """Queues a run, in one transaction: (the run, whether it was created).
 
-    The same owner's same key and configuration give the run of the first call, created False. Raises Conflict for the
-    same key with another configuration, Refused when a dataset, the checkpoint's run or one to come after isn't there or
-    not the owner's to see.
+    The same owner's same key and configuration give the run of the first call, created False; so does an inspection of the
+    same content that the owner may see. Inspections go to the high band whatever ``request`` says: somebody waits for them,
+    and their time is limited.
+
+    Raises Conflict for the same key with another configuration, Refused when a dataset, the checkpoint's run or one to come
+    after isn't there or not the owner's to see.
     """
     now = time.time() if now is None else now
     with write(engine) as connection:
@@ -272,8 +275,13 @@ def queue_run(
         return earlier, False
     source = _source(connection, config, owner_id)
     inputs = _inputs(connection, config, source)
+    content = inspections.content_of(connection, config, source, inputs)
+    if content and (number := inspections.number_with(connection, content, _seen(connection, owner_id))):
+        return load(connection, [number])[0], False
     values = _row_values(config, source, now) | {"owner_id": owner_id, "idempotency_key": idempotency_key}
-    values |= {"band": BANDS[request.priority], "pool": clean(request.pool, 40), "time_limit_s": request.time_limit_s}
+    band = BANDS["high" if config.kind == "inspect" else request.priority]
+    values |= {"band": band, "pool": clean(request.pool, 40), "time_limit_s": request.time_limit_s}
+    values |= {"content": content}
     after = find_after(connection, request.after, _seen(connection, owner_id)) if request.after else {}
     once = insert(connection, runs).on_conflict_do_nothing(index_elements=["owner_id", "idempotency_key"])
     row = connection.execute(once.returning(runs), values).one_or_none()
@@ -299,7 +307,7 @@ def _row_values(config: RunConfig, source: sa.Row[Any] | None, now: float) -> di
         "name": clean(config.name, 120) or clean(_made_name(config, source), 240),
         "kind": config.kind,
         "store_kind": config.store.kind if isinstance(config, TrainConfig) else "",
-        "seed": config.seed,
+        "seed": getattr(config, "seed", 0),
         "config": to_json(config),
         "config_hash": config_hash(config),
         "schema_version": SCHEMA_VERSION,
@@ -320,13 +328,15 @@ def _made_name(config: RunConfig, source: sa.Row[Any] | None) -> str:
         puzzles = f"{task.kind} {task.size}×{task.size}"
     if isinstance(config, TrainConfig):
         return f"{config.store.kind} · {puzzles} · seed {config.seed}"
+    if config.kind == "inspect":
+        puzzles = "own puzzle" if config.puzzle else f"{config.split} puzzle {config.index}"
     return f"{config.kind} of {source.name if source else config.checkpoint}"[:200] + (
         f" · {puzzles}" if puzzles else ""
     )
 
 
 def _source(connection: sa.Connection, config: RunConfig, owner_id: str) -> sa.Row[Any] | None:
-    """The training run whose checkpoint an eval or analysis reads; one that its owner may see."""
+    """The training run whose checkpoint a run of another kind reads; one that its owner may see."""
     if isinstance(config, TrainConfig):
         return None
     query = sa.select(runs).where(runs.c.id == clean(config.checkpoint, 40), _seen(connection, owner_id))

@@ -99,6 +99,7 @@ runs = Table(
     Column("config", Json, nullable=False),
     Column("config_hash", sa.String(64), nullable=False, index=True),
     Column("schema_version", sa.Integer, nullable=False),
+    Column("content", sa.String(64), index=True),  # of an inspection: inspections.content_of
     Column(
         "source", Number, ForeignKey("runs.number", ondelete="SET NULL"), index=True
     ),  # whose checkpoint an eval or analysis reads
@@ -131,6 +132,7 @@ runs = Table(
     Index(None, "owner_id", "number"),
     Index(None, "state", "band", "owner_id", "number"),
     Index(None, "store_kind", "number"),
+    Index(None, "kind", "number"),
     Index(None, "name", "number"),
     Index(None, "updated_at", "number"),
     Index(None, "created_at", "number"),

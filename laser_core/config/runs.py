@@ -11,6 +11,7 @@ from laser_core.config.model import ModelConfig
 from laser_core.config.stores import NoneStore, Store
 from laser_core.config.tasks import CsvTask, SudokuTask, Task, dataset_names
 from laser_core.config.training import TrainingConfig
+from laser_core.puzzle_text import fault
 from laser_core.schema import Checked, Problem, option, parse, to_json
 
 SCHEMA_VERSION = 1
@@ -123,7 +124,36 @@ class AnalysisConfig(Checked):
         return [] if self.checkpoint else [Problem("checkpoint", "name the run whose checkpoint to analyse")]
 
 
-RunConfig = TrainConfig | EvalConfig | AnalysisConfig
+@dataclass(frozen=True)
+class InspectConfig(Checked):
+    """Follows one puzzle through a checkpoint's recursion: what it answers, how sure it is, where its latent goes."""
+
+    checkpoint: str = option(
+        help="The training run (its id on the platform), or the checkpoint's folder offline.", max_length=500
+    )
+    kind: Literal["inspect"] = "inspect"
+    name: str = option("", "What people read in lists; empty for one made from the settings.", max_length=120)
+    tags: tuple[str, ...] = option((), "Words to find the run by.", max_length=16, item_max_length=40)
+    puzzle: str = option(
+        "",
+        "A Sudoku of 81, 36 or 16 characters with . or 0 for a blank, or a maze of # SG; empty takes one of the task.",
+        max_length=2000,
+    )
+    index: int = option(0, "Which puzzle of the task, counted from 0, where none is given.", ge=0)
+    task: Task | None = option(None, "Where the puzzle comes from; none takes the training run's own task.")
+    split: Literal["train", "test"] = option("test", "Which part of the task.")
+    weights: Literal["ema", "raw"] = option("ema", "Averaged weights, or those of the last step.")
+    supervision_steps: int = option(16, "Supervision steps given to the puzzle.", ge=1, le=64)
+    device: Device = option("auto", "auto takes a GPU where one is usable; cuda fails where none is.")
+
+    def cross_check(self) -> list[Problem]:
+        if not self.checkpoint:
+            return [Problem("checkpoint", "name the run whose checkpoint to look into")]
+        wrong = fault(self.puzzle) if self.puzzle else ""
+        return [Problem("puzzle", wrong)] if wrong else []
+
+
+RunConfig = TrainConfig | EvalConfig | AnalysisConfig | InspectConfig
 
 
 def parse_run(data: Any) -> RunConfig:

@@ -27,6 +27,8 @@ class ArcRules(Rules):
 
     size: int
     augmentations: Augmentations
+    kind = "arc"
+    characters = " |0123456789"
     vocab_size = arc.VOCAB_SIZE
     has_verifier = False
 

@@ -70,6 +70,8 @@ class Drawn:
 class Rules(ABC):
     """One kind of puzzle in one size: its tokens, its symmetries, and when an answer is a solution."""
 
+    kind: str  # sudoku, maze or arc
+    characters: str  # one per token, to write a grid down
     size: int  # side of the grid
     vocab_size: int
     puzzle_identifiers: int = 1
@@ -86,6 +88,14 @@ class Rules(ABC):
     @abstractmethod
     def valid(self, inputs_BS: Tensor, predictions_BS: Tensor) -> Tensor:
         """Which predictions (B) solve their puzzles, judged by the rules alone. Raises TypeError without a verifier."""
+
+    def violations(self, question_S: Tensor, answer_S: Tensor) -> list[int]:
+        """The cells of an answer that break a rule, in reading order; none where rules don't speak of single cells."""
+        return []
+
+    def text(self, tokens_S: Tensor) -> str:
+        """A grid as characters in reading order."""
+        return "".join(self.characters[token] for token in tokens_S.tolist())
 
     def keys(self, inputs_NS: Tokens, augmented: bool) -> list[int]:
         """What makes puzzles the same: their symmetry class with augmentation, their cells without."""

@@ -58,10 +58,11 @@ def _read(field: str, name: str, paths: Mapping[str, Path]) -> tuple[Rules, Puzz
         raise ConfigError(Problem(field, f"{name!r}, {error}")) from error
     rules = MazeRules(size) if is_maze(rows[0].question) else SudokuRules(size)
     columns = ([row.question for row in rows], [row.answer for row in rows])
-    return rules, Puzzles(*(torch.from_numpy(_tokens(texts)) for texts in columns))
+    return rules, Puzzles(*(torch.from_numpy(tokens(texts)) for texts in columns))
 
 
-def _tokens(texts: list[str]) -> NDArray[np.uint8]:
+def tokens(texts: list[str]) -> NDArray[np.uint8]:
+    """Puzzles or solutions of one size as tokens (N, S)."""
     table = np.zeros(256, np.uint8)
     for character, token in _TOKENS.items():
         table[ord(character)] = token

@@ -24,6 +24,8 @@ class MazeRules(Rules):
     """Mazes of ``size`` × ``size``, to be solved by a shortest path."""
 
     size: int
+    kind = "maze"
+    characters = "?" + maze.SYMBOLS
     vocab_size = maze.VOCAB_SIZE
 
     def augment(self, drawn: Drawn, generator: torch.Generator) -> Drawn:
@@ -39,6 +41,12 @@ class MazeRules(Rules):
     def valid(self, inputs_BS: Tensor, predictions_BS: Tensor) -> Tensor:
         """The marked cells are a shortest path from start to goal; everything else is unchanged."""
         return torch.from_numpy(maze.solves(inputs_BS.numpy(), predictions_BS.numpy()))
+
+    def violations(self, question_S: Tensor, answer_S: Tensor) -> list[int]:
+        """Cells that were changed into anything but path, or path through anything but open cells."""
+        is_path_S = (question_S == maze.OPEN) & (answer_S == maze.PATH)
+        broken: list[int] = ((answer_S != question_S) & ~is_path_S).nonzero().flatten().tolist()
+        return broken
 
 
 def generated(config: MazeTask) -> Preparing:

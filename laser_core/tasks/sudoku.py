@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -24,6 +25,8 @@ class SudokuRules(Rules):
     """Sudoku of ``size`` × ``size``."""
 
     size: int
+    kind = "sudoku"
+    characters = "?.123456789"
 
     @property
     def vocab_size(self) -> int:  # type: ignore[override]
@@ -43,6 +46,16 @@ class SudokuRules(Rules):
         digits = torch.arange(FIRST_DIGIT, self.vocab_size)
         in_units_BUD = predictions_BS[:, torch.tensor(units(self.size))].sort(-1).values
         return kept_B & (in_units_BUD == digits).all(-1).all(-1)
+
+    def violations(self, question_S: Tensor, answer_S: Tensor) -> list[int]:
+        """Clues that were changed, cells left blank, and digits that their row, column or box holds twice."""
+        question, answer = question_S.tolist(), answer_S.tolist()
+        pairs = enumerate(zip(question, answer, strict=True))
+        broken = {cell for cell, (clue, digit) in pairs if digit < FIRST_DIGIT or clue not in (BLANK, digit)}
+        for unit in units(self.size):
+            counts = Counter(answer[cell] for cell in unit)
+            broken |= {cell for cell in unit if counts[answer[cell]] > 1}
+        return sorted(broken)
 
 
 def generated(config: SudokuTask) -> Preparing:

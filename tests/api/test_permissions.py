@@ -37,6 +37,7 @@ TABLE = {
     "GET /runs/{run_id}/traces": "401 404 200 200 200",
     "GET /runs/{run_id}/memory": "401 404 200 200 200",
     "GET /runs/{run_id}/artifacts": "401 404 200 200 200",
+    "GET /runs/{run_id}/inspection": "401 404 404 404 404",  # of a run of another kind
     "GET /artifacts/{artifact_id}": "401 404 200 200 200",
     "GET /filters/fields": "401 200 200 200 200",
     "GET /views": "401 200 200 200 200",

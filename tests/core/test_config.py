@@ -41,7 +41,7 @@ def train(**sections: Any) -> dict[str, Any]:
 NONSENSE: dict[str, tuple[Any, str, str]] = {
     "nothing": (None, "", "expected an object with 'kind'"),
     "a list": ([], "", "expected an object"),
-    "no kind": ({}, "kind", "expected one of train, eval, analysis, got None"),
+    "no kind": ({}, "kind", "expected one of train, eval, analysis, inspect, got None"),
     "another kind": ({"kind": "sweep"}, "kind", "got 'sweep'"),
     "unknown field": (train(colour="red"), "colour", "unknown field"),
     "deep unknown field": (train(training={"step": 3}), "training.step", "unknown field"),
@@ -157,7 +157,7 @@ def test_inputs_are_the_datasets_named() -> None:
 def test_the_schema_describes_every_field_with_help_and_default() -> None:
     schema, definitions = json_schema(RunConfig)
     assert schema["discriminator"]["propertyName"] == "kind"
-    assert set(schema["discriminator"]["mapping"]) == {"train", "eval", "analysis"}
+    assert set(schema["discriminator"]["mapping"]) == {"train", "eval", "analysis", "inspect"}
     for name, definition in definitions.items():
         assert definition["additionalProperties"] is False
         assert definition["description"], name
@@ -185,6 +185,7 @@ def test_every_reference_of_the_schema_is_defined() -> None:
 NEEDED: dict[str, dict[str, Any]] = {
     "EvalConfig": {"checkpoint": "r"},
     "AnalysisConfig": {"checkpoint": "r"},
+    "InspectConfig": {"checkpoint": "r"},
     "CsvTask": {"train": "a"},
     "ArcTask": {"challenges": "a"},
     "AutoStore": {"memory_budget": 1.0},

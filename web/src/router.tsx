@@ -37,10 +37,25 @@ export const runsRoute = createRoute({
   component: lazyRouteComponent(() => import("~/runs/RunsPage"), "RunsPage"),
 });
 
+export interface RunSearch {
+  tab?: string | undefined;
+  /** Of the recursion player: the puzzle, or its number in the test set; another run; the call at hand. */
+  puzzle?: string | undefined;
+  index?: string | undefined;
+  beside?: string | undefined;
+  at?: string | undefined;
+}
+
 export const runRoute = createRoute({
   getParentRoute: () => root,
   path: "/runs/$id",
-  validateSearch: (search: Search): { tab?: string | undefined } => ({ tab: text(search.tab) }),
+  validateSearch: (search: Search): RunSearch => ({
+    tab: text(search.tab),
+    puzzle: text(search.puzzle),
+    index: text(search.index),
+    beside: text(search.beside),
+    at: text(search.at),
+  }),
   component: lazyRouteComponent(() => import("~/run/RunPage"), "RunPage"),
 });
 

@@ -20,6 +20,9 @@ export type Metrics = Schemas["SeriesList"];
 export type SiteTrace = Schemas["SiteTrace"];
 export type Traces = Schemas["TraceList"];
 export type SiteBytes = Schemas["SiteBytes"];
+export type Inspection = Schemas["Inspection"];
+export type Reading = Schemas["Reading"];
+export type Place = Schemas["Place"];
 export type Memory = Schemas["Memory"];
 export type Artifact = Schemas["Artifact"];
 export type ArtifactList = Schemas["ArtifactList"];
@@ -42,7 +45,7 @@ export type Problem = Schemas["FieldProblem"];
 
 /** What lists say of runs that train nothing. */
 export function kindWord(kind: string): string {
-  return kind === "eval" ? "evaluation" : kind;
+  return { eval: "evaluation", inspect: "inspection" }[kind] ?? kind;
 }
 
 const FINAL: readonly State[] = ["succeeded", "failed", "cancelled"];

@@ -19,7 +19,8 @@ export interface paths {
         put?: never;
         /**
          * Queue a run
-         * @description The body is the RunConfig itself; it is stored whole.
+         * @description The body is the RunConfig itself; it is stored whole. An inspection that was made before, of equal weights and with the
+         *     same puzzle and settings, is given again (status 200); new ones go to the high band.
          */
         post: operations["create_api_v1_runs_post"];
         delete?: never;
@@ -469,6 +470,26 @@ export interface paths {
          * @description Newest checkpoint first, then reports.
          */
         get: operations["list_artifacts_api_v1_runs__run_id__artifacts_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/runs/{run_id}/inspection": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What an inspection found
+         * @description Of a run of kind inspect, once it has succeeded.
+         */
+        get: operations["read_inspection_api_v1_runs__run_id__inspection_get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1279,6 +1300,42 @@ export interface components {
             status: "ok";
         };
         /**
+         * Inspection
+         * @description One puzzle followed through one checkpoint.
+         */
+        Inspection: {
+            /** Checkpoint Step */
+            checkpoint_step: number;
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "sudoku" | "maze" | "arc";
+            /** Size */
+            size: number;
+            /** Question */
+            question: string;
+            /** Solution */
+            solution: string;
+            /** Solutions */
+            solutions: number | null;
+            /**
+             * Plane
+             * @enum {string}
+             */
+            plane: "tracked" | "measured";
+            /** Plane Share */
+            plane_share: number;
+            /** Cycles */
+            cycles: number;
+            /** Latent Steps */
+            latent_steps: number;
+            /** Readings */
+            readings: components["schemas"]["Reading"][];
+            /** Path */
+            path: components["schemas"]["Place"][];
+        };
+        /**
          * Judgement
          * @description A group held against the baseline at its point, in the words and names of ``laser verdict --json``. Ratios are geometric
          *     means of variant / baseline over the pairs; ``bootstrap`` is None where the metric doesn't count puzzles.
@@ -1494,6 +1551,32 @@ export interface components {
             /** P Value */
             p_value: number | null;
         };
+        /**
+         * Place
+         * @description Where a state was after one call of the network. ``x`` and ``y`` are its mean over positions in the plane; ``norm`` is
+         *     the root mean square over positions of their lengths; ``drift`` is ‖z − z₋₁‖ / ‖z‖, z₋₁ being the same state before.
+         */
+        Place: {
+            /** Supervision Step */
+            supervision_step: number;
+            /** Cycle */
+            cycle: number;
+            /** Recursion Step */
+            recursion_step: number;
+            /**
+             * State
+             * @enum {string}
+             */
+            state: "latent" | "answer";
+            /** X */
+            x: number;
+            /** Y */
+            y: number;
+            /** Norm */
+            norm: number;
+            /** Drift */
+            drift: number;
+        };
         /** Preset */
         Preset: {
             /** Name */
@@ -1520,6 +1603,28 @@ export interface components {
             slots: number;
             /** Busy */
             busy: number;
+        };
+        /**
+         * Reading
+         * @description What the answer says after one cycle. Cells are counted from 0 in reading order.
+         */
+        Reading: {
+            /** Supervision Step */
+            supervision_step: number;
+            /** Cycle */
+            cycle: number;
+            /** Cells */
+            cells: string;
+            /** Confidences */
+            confidences: number[];
+            /** Changed */
+            changed: number[];
+            /** Violations */
+            violations: number[];
+            /** Solved */
+            solved: boolean;
+            /** Halt Logit */
+            halt_logit: number;
         };
         /**
          * Ready
@@ -1594,7 +1699,7 @@ export interface components {
              * Kind
              * @enum {string}
              */
-            kind: "train" | "eval" | "analysis";
+            kind: "train" | "eval" | "analysis" | "inspect";
             /**
              * Store Kind
              * @description Activation store of a training run; empty for other kinds.
@@ -1725,7 +1830,7 @@ export interface components {
              * Kind
              * @enum {string}
              */
-            kind: "train" | "eval" | "analysis";
+            kind: "train" | "eval" | "analysis" | "inspect";
             /**
              * Store Kind
              * @description Activation store of a training run; empty for other kinds.
@@ -2983,6 +3088,64 @@ export interface components {
              */
             device: "auto" | "cpu" | "cuda";
         };
+        /** @description Follows one puzzle through a checkpoint's recursion: what it answers, how sure it is, where its latent goes. */
+        InspectConfig: {
+            /** @description The training run (its id on the platform), or the checkpoint's folder offline. */
+            checkpoint: string;
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            kind: "inspect";
+            /**
+             * @description What people read in lists; empty for one made from the settings.
+             * @default
+             */
+            name: string;
+            /**
+             * @description Words to find the run by.
+             * @default []
+             */
+            tags: string[];
+            /**
+             * @description A Sudoku of 81, 36 or 16 characters with . or 0 for a blank, or a maze of # SG; empty takes one of the task.
+             * @default
+             */
+            puzzle: string;
+            /**
+             * @description Which puzzle of the task, counted from 0, where none is given.
+             * @default 0
+             */
+            index: number;
+            /**
+             * @description Where the puzzle comes from; none takes the training run's own task.
+             * @default null
+             */
+            task: components["schemas"]["SudokuTask"] | components["schemas"]["MazeTask"] | components["schemas"]["CsvTask"] | components["schemas"]["ArcTask"] | null;
+            /**
+             * @description Which part of the task.
+             * @default test
+             * @enum {string}
+             */
+            split: "train" | "test";
+            /**
+             * @description Averaged weights, or those of the last step.
+             * @default ema
+             * @enum {string}
+             */
+            weights: "ema" | "raw";
+            /**
+             * @description Supervision steps given to the puzzle.
+             * @default 16
+             */
+            supervision_steps: number;
+            /**
+             * @description auto takes a GPU where one is usable; cuda fails where none is.
+             * @default auto
+             * @enum {string}
+             */
+            device: "auto" | "cpu" | "cuda";
+        };
         /** @description Groups of runs from one base, paired by seed, and the margin that decides what counts as a difference. */
         ExperimentConfig: {
             /** @description What people read in lists. */
@@ -3109,7 +3272,7 @@ export interface components {
             /** Series */
             series: components["schemas"]["NewSeries"][];
         };
-        RunConfig: components["schemas"]["TrainConfig"] | components["schemas"]["EvalConfig"] | components["schemas"]["AnalysisConfig"];
+        RunConfig: components["schemas"]["TrainConfig"] | components["schemas"]["EvalConfig"] | components["schemas"]["AnalysisConfig"] | components["schemas"]["InspectConfig"];
     };
     responses: never;
     parameters: never;
@@ -3124,7 +3287,8 @@ export interface operations {
             query?: {
                 /** @description Any of these. */
                 state?: components["schemas"]["State"][];
-                kind?: ("train" | "eval" | "analysis") | null;
+                /** @description Without, all but inspect, unless ids are given. */
+                kind?: ("train" | "eval" | "analysis" | "inspect") | null;
                 store?: ("none" | "checkpoint" | "laser" | "laser-fused" | "laser-coded" | "quant" | "asi" | "random" | "auto") | null;
                 /** @description All of these. */
                 tag?: string[];
@@ -3192,7 +3356,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description The run that this key made before */
+            /** @description The run that was made before */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3458,7 +3622,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description The run that this key made before */
+            /** @description The run that was made before */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -4194,6 +4358,37 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ArtifactList"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    read_inspection_api_v1_runs__run_id__inspection_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                run_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Inspection"];
                 };
             };
             /** @description What went wrong */

@@ -51,7 +51,7 @@ function Editor({ root, start, presets, origin }: EditorProps) {
       <PageHead title={origin ? `Clone of ${origin}` : "New run"} sub="Form and text are two views of the same configuration; edit either.">
         <SegmentedControl
           size="xs"
-          data={kinds.map((kind) => ({ value: kind, label: { train: "Training", eval: "Evaluation", analysis: "Analysis" }[kind] ?? kind }))}
+          data={kinds.map((kind) => ({ value: kind, label: { train: "Training", eval: "Evaluation", analysis: "Analysis", inspect: "Inspection" }[kind] ?? kind }))}
           value={String(config.value.kind)}
           onChange={(kind) => config.replace({ kind })}
           aria-label="Kind of run"

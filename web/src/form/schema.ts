@@ -102,7 +102,7 @@ export function blank(root: RootSchema, member: Schema): JsonObject {
 /** What breaks the schema's limits, by dotted path; the server has the last word. */
 export function problemsOf(root: RootSchema, value: JsonObject): Problem[] {
   const schema = chosen(root, root, value);
-  if (!schema) return [{ field: "kind", message: "expected train, eval or analysis" }];
+  if (!schema) return [{ field: "kind", message: "expected train, eval, analysis or inspect" }];
   return objectProblems(root, schema, value, "");
 }
 

@@ -17,11 +17,12 @@ export interface TabProps {
   run: Run;
 }
 
-const tabs: readonly { name: string; label: string; Tab: ComponentType<TabProps>; onlyOf?: Run["kind"] }[] = [
+const tabs: readonly { name: string; label: string; Tab: ComponentType<TabProps>; onlyOf?: readonly Run["kind"][] }[] = [
   { name: "charts", label: "Charts", Tab: ChartsTab },
-  { name: "subspace", label: "Subspace", Tab: lazy(() => import("~/run/SubspaceTab")), onlyOf: "train" },
-  { name: "memory", label: "Memory", Tab: lazy(() => import("~/run/MemoryTab")), onlyOf: "train" },
-  { name: "claims", label: "Claims", Tab: lazy(() => import("~/run/ClaimsTab")), onlyOf: "analysis" },
+  { name: "subspace", label: "Subspace", Tab: lazy(() => import("~/run/SubspaceTab")), onlyOf: ["train"] },
+  { name: "reasoning", label: "Reasoning", Tab: lazy(() => import("~/run/ReasoningTab")), onlyOf: ["train", "inspect"] },
+  { name: "memory", label: "Memory", Tab: lazy(() => import("~/run/MemoryTab")), onlyOf: ["train"] },
+  { name: "claims", label: "Claims", Tab: lazy(() => import("~/run/ClaimsTab")), onlyOf: ["analysis"] },
   { name: "logs", label: "Logs", Tab: lazy(() => import("~/run/LogsTab")) },
   { name: "config", label: "Config", Tab: lazy(() => import("~/run/ConfigTab")) },
   { name: "events", label: "Events", Tab: lazy(() => import("~/run/EventsTab")) },
@@ -44,7 +45,7 @@ function Loaded({ run }: TabProps) {
   // The stream goes on where the log lines end, so that no line is missed and old events aren't replayed.
   const after = lines.isPending ? undefined : (lines.data?.at(-1)?.seq ?? 0);
   const connection = useLiveRun(run.id, after);
-  const shown = tabs.filter((t) => !t.onlyOf || t.onlyOf === run.kind);
+  const shown = tabs.filter((t) => !t.onlyOf || t.onlyOf.includes(run.kind));
   const open = (name: string | null) =>
     void navigate({ to: "/runs/$id", params: { id: run.id }, search: name === "charts" ? {} : { tab: name ?? undefined }, replace: true, resetScroll: false });
   return (
