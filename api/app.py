@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from fastapi import APIRouter, Depends, FastAPI
 
 from api import (
+    archives,
     artifacts,
     datasets,
     experiments,
@@ -82,6 +83,7 @@ def build(settings: Settings, engine: sa.Engine) -> FastAPI:
     for room in (
         runs,
         experiments,
+        archives,
         filters,
         queue,
         metrics,

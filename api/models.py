@@ -111,10 +111,18 @@ class RunSummary(Model):
     fields: dict[str, str | float | bool] = Field(default={}, description="What `config` of the list asked for.")
 
 
+class Origin(Model):
+    """Where an imported run comes from."""
+
+    id: str = Field(description="What it was called there.")
+    at: float = Field(description="When it came here.")
+
+
 class Run(RunSummary):
     """A run with its whole configuration."""
 
     note: str = Field(description="Markdown, as people wrote it.")
+    imported_from: Origin | None = Field(description="Null for a run that was made here.")
     config: Config
     config_hash: str
     schema_version: int

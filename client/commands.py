@@ -10,6 +10,7 @@ from client import (
     cli_care,
     cli_data,
     cli_experiments,
+    cli_exports,
     cli_inspect,
     cli_notes,
     cli_runs,
@@ -36,6 +37,7 @@ cli_notes.register(app)
 cli_experiments.register(app)
 cli_inspect.register(app)
 cli_data.register(app)
+cli_exports.register(app)
 cli_workers.register(app)
 cli_users.register(app)
 cli_verdict.register(app)

@@ -2,69 +2,38 @@
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import json
+import functools
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import httpx
 
 from client.errors import BadInput, Refused, Unreachable
 from client.experiments import Experiments
-from client.home import Home
 from client.sse import Message, parse
 from client.submission import read_config
+from client.transport import Json as Json
+from client.transport import Transport, given, items, require_success, save_whole
 
 if TYPE_CHECKING:
     from client.curves import Curves
-
-Json = dict[str, Any]
 
 FINAL_STATES = frozenset({"succeeded", "failed", "cancelled"})
 
 STREAM_SILENCE_S = 45.0  # three of the server's heartbeats
 
 
-class Client:
+class Client(Transport):
     """Talks to one platform: ``Client()`` to the one that the ``laser`` command would find. Raises Unreachable and Refused
     (client.errors)."""
 
-    def __init__(
-        self,
-        url: str | None = None,
-        token: str | None = None,
-        *,
-        home: Home | None = None,
-        timeout_s: float = 30.0,
-        transport: httpx.BaseTransport | None = None,
-    ) -> None:
-        """``url`` and ``token`` default to LASER_URL and LASER_TOKEN, then to what ``home`` (LASER_HOME) knows."""
-        home = home or Home.from_environment()
-        self.url = (url or home.url()).rstrip("/")
-        token = home.token_for(self.url) if token is None else token
-        self._http = httpx.Client(
-            base_url=f"{self.url}/api/v1/",
-            headers={"Authorization": f"Bearer {token}"} if token else {},
-            timeout=timeout_s,
-            transport=transport,
-            trust_env=False,  # a proxy from the environment must not see a local address
-        )
-        self.experiments = Experiments(self._request)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Ends open connections."""
-        self._http.close()
+    @functools.cached_property
+    def experiments(self) -> Experiments:
+        """Groups of runs."""
+        return Experiments(self._request)
 
     # --- runs ------------------------------------------------------------------------------------------------------
 
@@ -73,7 +42,7 @@ class Client:
         gives the same run. ``asked``: priority (high, normal, low), pool (a worker's label), time_limit_s, after (ids)."""
         config = read_config(config) if isinstance(config, Path) else config
         headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
-        return self._json("POST", "runs", json=dict(config), headers=headers, params=_given(asked))
+        return self._json("POST", "runs", json=dict(config), headers=headers, params=given(asked))
 
     def queue(self, limit: int = 100) -> Json:
         """What waits, in the order in which it will start, and what everybody has used: {items, total, standings, …}."""
@@ -82,7 +51,7 @@ class Client:
     def runs(self, **query: Any) -> Json:
         """One page: {items, next_cursor, total}. Filters: filter, state, kind, store, tag, text, id; sort, cursor,
         limit."""
-        return self._json("GET", "runs", params=_given(query))
+        return self._json("GET", "runs", params=given(query))
 
     def iter_runs(self, **query: Any) -> Iterator[Json]:
         """Every run that fits, page by page."""
@@ -141,7 +110,7 @@ class Client:
 
     def clone(self, run_id: str, changes: Mapping[str, Any] | None = None, **asked: Any) -> Json:
         """A new run of the same configuration with ``changes``: a JSON merge patch, in which a new ``kind`` starts afresh."""
-        return self._json("POST", f"runs/{run_id}/clone", json=dict(changes or {}), params=_given(asked))
+        return self._json("POST", f"runs/{run_id}/clone", json=dict(changes or {}), params=given(asked))
 
     def change(self, run_id: str, **changes: Any) -> Json:
         """The run with other ``add_tags``, ``remove_tags`` (lists) or ``note`` (Markdown)."""
@@ -163,17 +132,17 @@ class Client:
         self, run_id: str, keys: Sequence[str] = (), points: int = 1000, after_step: int | None = None
     ) -> dict[str, Json]:
         """Curves by metric name, each {steps, values, count}, thinned by the server to ``points`` with extremes kept."""
-        query = _given({"keys": ",".join(keys), "points": points, "after_step": after_step})
+        query = given({"keys": ",".join(keys), "points": points, "after_step": after_step})
         return {series["key"]: series for series in self._json("GET", f"runs/{run_id}/metrics", params=query)["series"]}
 
     def metrics_csv(self, run_id: str, keys: Sequence[str] = ()) -> Iterator[str]:
         """All points as CSV text, in pieces."""
-        with self._stream("GET", f"runs/{run_id}/metrics.csv", params=_given({"keys": ",".join(keys)})) as response:
+        with self._stream("GET", f"runs/{run_id}/metrics.csv", params=given({"keys": ",".join(keys)})) as response:
             yield from response.iter_text()
 
     def traces(self, run_id: str, site: str | None = None, after_step: int | None = None) -> list[Json]:
         """Every site's subspace history."""
-        query = _given({"site": site, "after_step": after_step})
+        query = given({"site": site, "after_step": after_step})
         return list(self._json("GET", f"runs/{run_id}/traces", params=query)["sites"])
 
     def memory(self, run_id: str) -> Json:
@@ -198,25 +167,13 @@ class Client:
 
     def artifacts(self, run_id: str) -> list[Json]:
         """Files that the run left."""
-        return _items(self._json("GET", f"runs/{run_id}/artifacts"))
+        return items(self._json("GET", f"runs/{run_id}/artifacts"))
 
     def download(self, artifact_id: str, path: Path) -> int:
         """Saves an artifact at ``path``, whole or not at all; its size in bytes. Raises BadInput where its sha256 isn't the
         one that the platform has noted."""
-        partial, digest = path.with_name(path.name + ".part"), hashlib.sha256()
-        try:
-            with self._stream("GET", f"artifacts/{artifact_id}") as response, partial.open("wb") as file:
-                for piece in response.iter_bytes():
-                    digest.update(piece)
-                    file.write(piece)
-            if digest.hexdigest() != response.headers["X-SHA256"]:
-                raise BadInput(
-                    f"Artifact {artifact_id} is damaged on the platform: its sha256 isn't the one noted there."
-                )
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
-        return path.stat().st_size
+        with self._stream("GET", f"artifacts/{artifact_id}") as response:
+            return save_whole(response, path)
 
     def download_files(self, run_id: str, to: Path, every: bool = False) -> list[Json]:
         """Saves the files of a run's newest checkpoint (or all that are kept) under ``to``, in a folder of the run with one
@@ -233,10 +190,22 @@ class Client:
         path = folder / Path(artifact["name"]).name
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            size_bytes = self.download(artifact["id"], path)
         except OSError as error:
-            raise BadInput(f"{path} can't be written: {error.strerror or error}") from error
-        return {"path": str(path), "size_bytes": size_bytes, "sha256": artifact["sha256"]}
+            raise BadInput(f"{folder} can't be made: {error.strerror or error}") from error
+        return {"path": str(path), "size_bytes": self.download(artifact["id"], path), "sha256": artifact["sha256"]}
+
+    def export_archive(self, run_id: str, path: Path) -> int:
+        """Saves the whole run, which has ended, as one zip file, whole or not at all; its size in bytes."""
+        with self._stream("GET", f"runs/{run_id}/archive") as response:
+            return save_whole(response, path)
+
+    def import_archive(self, path: Path) -> Json:
+        """The run that an archive of another installation holds, as one's own; the same archive again gives the same run."""
+        try:
+            with path.open("rb") as file:
+                return self._json("POST", "runs/import", content=file, headers={"Content-Type": "application/zip"})
+        except OSError as error:
+            raise BadInput(f"{path} can't be read: {error.strerror or error}") from error
 
     def stream(self, run_id: str | None = None, after: str | int | None = None) -> Iterator[Message]:
         """Server-sent events as they happen, endlessly; a lost connection goes on after the last event seen."""
@@ -258,7 +227,7 @@ class Client:
         timeout = httpx.Timeout(10.0, read=STREAM_SILENCE_S)
         query = {"run": run_id} if run_id else {}
         with self._http.stream("GET", "stream", params=query, headers=headers, timeout=timeout) as response:
-            _require_success(response)
+            require_success(response)
             yield from parse(response.iter_lines())
 
     def save_view(self, name: str, **view: Any) -> Json:
@@ -276,13 +245,13 @@ class Client:
         try:
             with path.open("rb") as file:
                 files = {"file": (path.name, file, "text/csv")}
-                return self._json("POST", "datasets", params=_given({"name": name}), files=files)
+                return self._json("POST", "datasets", params=given({"name": name}), files=files)
         except OSError as error:
             raise BadInput(f"{path} can't be read: {error.strerror or error}") from error
 
     def datasets(self) -> list[Json]:
         """All datasets."""
-        return _items(self._json("GET", "datasets"))
+        return items(self._json("GET", "datasets"))
 
     def dataset(self, reference: str) -> Json:
         """A dataset by id or name."""
@@ -290,7 +259,7 @@ class Client:
 
     def dataset_preview(self, reference: str, rows: int = 5) -> list[Json]:
         """Its first puzzles {source, question, answer, rating}."""
-        return _items(self._request("GET", f"datasets/{reference}/preview", params={"rows": rows}).json())
+        return items(self._request("GET", f"datasets/{reference}/preview", params={"rows": rows}).json())
 
     def delete_dataset(self, reference: str) -> None:
         """Deletes a dataset that no run uses."""
@@ -300,7 +269,7 @@ class Client:
 
     def users(self) -> list[Json]:
         """All users; this and the next two are for admins."""
-        return _items(self.get("users"))
+        return items(self.get("users"))
 
     def add_user(self, name: str, role: str = "member") -> Json:
         """A new user, who needs a login link or token to come in."""
@@ -313,12 +282,12 @@ class Client:
     def create_token(self, name: str, scope: str = "read", ttl_days: int = 90, user: str = "") -> Json:
         """{token, secret}; the secret is told this once."""
         return self._json(
-            "POST", "tokens", json=_given({"name": name, "scope": scope, "ttl_days": ttl_days, "user": user})
+            "POST", "tokens", json=given({"name": name, "scope": scope, "ttl_days": ttl_days, "user": user})
         )
 
     def tokens(self, user: str = "") -> list[Json]:
         """Tokens and browser sessions, without their secrets."""
-        return _items(self._json("GET", "tokens", params=_given({"user": user})))
+        return items(self._json("GET", "tokens", params=given({"user": user})))
 
     def revoke_token(self, token_id: str) -> None:
         """Ends a token or session at once."""
@@ -326,7 +295,7 @@ class Client:
 
     def audit(self, limit: int = 50, before: int | None = None) -> Json:
         """{items, next_before}: who did what, newest first; for admins."""
-        return self._json("GET", "audit", params=_given({"limit": limit, "before": before}))
+        return self._json("GET", "audit", params=given({"limit": limit, "before": before}))
 
     # --- the platform ----------------------------------------------------------------------------------------------
 
@@ -336,11 +305,11 @@ class Client:
 
     def presets(self) -> list[Json]:
         """Named configurations to start from."""
-        return _items(self.get("presets"))
+        return items(self.get("presets"))
 
     def workers(self) -> list[Json]:
         """Workers known to the platform."""
-        return _items(self.get("workers"))
+        return items(self.get("workers"))
 
     def drain(self, worker_id: str, drained: bool = True) -> Json:
         """Lets a worker give its runs back and take nothing new, or take runs again; for admins."""
@@ -348,7 +317,7 @@ class Client:
 
     def login_url(self, user: str = "") -> str:
         """An address that logs one browser in, once; one's own, or as an admin another user's."""
-        url = str(self._json("POST", "login-codes", json=_given({"user": user}))["url"])
+        url = str(self._json("POST", "login-codes", json=given({"user": user}))["url"])
         return url if "://" in url else self.url + url
 
     def is_up(self) -> bool:
@@ -357,54 +326,3 @@ class Client:
             return self._http.get("health", timeout=2.0).is_success
         except httpx.HTTPError:
             return False
-
-    def _json(self, method: str, path: str, **options: Any) -> Json:
-        return dict(self._request(method, path, **options).json())
-
-    def _request(self, method: str, path: str, **options: Any) -> httpx.Response:
-        try:
-            response = self._http.request(method, path, **options)
-        except httpx.TransportError as error:
-            raise Unreachable(self.url, str(error)) from error
-        _require_success(response)
-        return response
-
-    @contextlib.contextmanager
-    def _stream(self, method: str, path: str, **options: Any) -> Iterator[httpx.Response]:
-        try:
-            with self._http.stream(method, path, **options) as response:
-                _require_success(response)
-                yield response
-        except httpx.TransportError as error:
-            raise Unreachable(self.url, str(error)) from error
-
-
-def _require_success(response: httpx.Response) -> None:
-    if response.is_success:
-        return
-    response.read()
-    try:
-        problem = json.loads(response.text)
-    except ValueError:
-        problem = None
-    if not isinstance(problem, dict):
-        problem = {"title": f"{response.url} answered {response.status_code}: is this the platform's address?"}
-    if response.status_code == 401:
-        problem["detail"] = (
-            "The platform asks for a token. Set LASER_TOKEN, or LASER_HOME to the home it was started with."
-        )
-    errors = problem.get("errors")
-    raise Refused(
-        response.status_code,
-        str(problem.get("title", "")),
-        str(problem.get("detail") or ""),
-        errors if isinstance(errors, list) else None,
-    )
-
-
-def _given(query: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in query.items() if value not in (None, "", (), [])}
-
-
-def _items(answer: Any) -> list[Json]:
-    return list(answer["items"] if isinstance(answer, dict) else answer)

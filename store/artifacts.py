@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import secrets
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,6 +44,11 @@ def require_artifact(engine: sa.Engine, artifact_id: str, owners: Owners) -> Non
     """Raises NotFound unless there is such an artifact of a run of one of ``owners``."""
     with read(engine) as connection:
         _row(connection, artifact_id, owners)
+
+
+def new_id() -> str:
+    """Id for another artifact."""
+    return "a_" + base64.b32encode(secrets.token_bytes(8)).decode().lower()[:12]
 
 
 def run_directory(settings: Settings, run_id: str) -> Path:

@@ -31,6 +31,7 @@ Action = Literal[
     "run.resume",
     "run.delete",
     "experiment.delete",
+    "run.import",
     "worker.drain",
     "worker.undrain",
     "change",

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import re
-import secrets
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -28,6 +26,7 @@ from laser_core.events import (
 )
 from laser_core.schema import Problem
 from store import metrics, traces
+from store.artifacts import new_id
 from store.claims import hold
 from store.database import read, write
 from store.dialect import insert
@@ -186,8 +185,7 @@ def _check_name(name: str) -> None:
 def _artifact_row(
     row: sa.Row[Any], kind: str, folder: str, name: str, step: int, sha256: str, now: float
 ) -> dict[str, Any]:
-    file_id = "a_" + base64.b32encode(secrets.token_bytes(8)).decode().lower()[:12]
-    values = {"id": file_id, "run": row.number, "kind": kind, "folder": folder, "name": name}
+    values = {"id": new_id(), "run": row.number, "kind": kind, "folder": folder, "name": name}
     return values | {"step": step, "sha256": sha256, "created_at": now}
 
 

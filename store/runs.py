@@ -65,6 +65,9 @@ class Run:
     last_seq: int  # of its newest event
     note: str  # Markdown
     result: dict[str, Any] | None  # {"values": …, "weights_sha256": …, "notes": …}
+    imported_from: (
+        dict[str, Any] | None
+    )  # {"id": where it was first, "at": when it came here}; None for a run made here
     latest: dict[str, float]
 
 
@@ -278,7 +281,7 @@ def queue_run(
     content = inspections.content_of(connection, config, source, inputs)
     if content and (number := inspections.number_with(connection, content, _seen(connection, owner_id))):
         return load(connection, [number])[0], False
-    values = _row_values(config, source, now) | {"owner_id": owner_id, "idempotency_key": idempotency_key}
+    values = row_values(config, source, now) | {"owner_id": owner_id, "idempotency_key": idempotency_key}
     band = BANDS["high" if config.kind == "inspect" else request.priority]
     values |= {"band": band, "pool": clean(request.pool, 40), "time_limit_s": request.time_limit_s}
     values |= {"content": content}
@@ -301,7 +304,8 @@ def queue_run(
     return _run(row, owner_name, tags, list(after), {}), True
 
 
-def _row_values(config: RunConfig, source: sa.Row[Any] | None, now: float) -> dict[str, Any]:
+def row_values(config: RunConfig, source: sa.Row[Any] | None, now: float) -> dict[str, Any]:
+    """Columns of a new run's row that follow from its configuration."""
     return {
         "id": "r_" + base64.b32encode(secrets.token_bytes(8)).decode().lower()[:12],
         "name": clean(config.name, 120) or clean(_made_name(config, source), 240),

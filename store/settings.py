@@ -65,6 +65,9 @@ class Settings(BaseSettings):
 
     max_upload_bytes: int = Field(default=64 * MIB, ge=1)
     max_body_bytes: int = Field(default=MIB, ge=1)
+    max_archive_bytes: int = Field(
+        default=4096 * MIB, ge=1, description="Bytes of an archive that is imported, packed and unpacked."
+    )
 
     @property
     def policy(self) -> Policy:

@@ -122,6 +122,7 @@ runs = Table(
     Column("step_time_s", Time),
     Column("result", Json),
     Column("note", sa.Text, nullable=False, server_default=""),  # Markdown
+    Column("imported_from", Json),
     Column("last_seq", sa.BigInteger, nullable=False, server_default="0"),  # of its events
     Column("created_at", Time, nullable=False),
     Column("started_at", Time),

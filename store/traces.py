@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,8 @@ from store import database
 from store.dialect import insert
 from store.runs import number_of
 from store.tables import traces
+
+PAGE = 500  # updates read in one transaction
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,12 @@ def read(
     ]
 
 
+def iter_updates(engine: sa.Engine, run_id: str) -> Iterator[Trace]:
+    """Every update of every site, by site, a page at a time. Raises NotFound at once."""
+    with database.read(engine) as connection:
+        return _iter_updates(engine, number_of(connection, run_id))
+
+
 def append(connection: sa.Connection, number: int, updates: Iterable[Trace]) -> None:
     """Adds traces to a run whose row the caller has locked; a site's update that is there already is left alone."""
     rows = [
@@ -76,6 +84,35 @@ def append(connection: sa.Connection, number: int, updates: Iterable[Trace]) -> 
     connection.execute(insert(connection, traces).on_conflict_do_nothing(), rows)
 
 
+def _iter_updates(engine: sa.Engine, run: int) -> Iterator[Trace]:
+    place = ("", -1)
+    while True:
+        later = sa.tuple_(traces.c.site, traces.c.number) > sa.tuple_(*place)
+        query = sa.select(traces).where(traces.c.run == run, later).order_by(traces.c.site, traces.c.number)
+        with database.read(engine) as connection:
+            rows = connection.execute(query.limit(PAGE)).all()
+        if not rows:
+            return
+        yield from map(_trace, rows)
+        place = (rows[-1].site, rows[-1].number)
+
+
+def _trace(row: sa.Row[Any]) -> Trace:
+    same = {name: getattr(row, name) for name in ("step", "site", "event", "rank", "width", "saved_bytes")}
+    return Trace(
+        **same,
+        update=row.number,
+        fidelity=_number(row.fidelity),
+        drift=_number(row.drift),
+        energies=tuple(_floats(row.energies)),
+        fidelities=tuple(_floats(row.step_fidelities)),
+    )
+
+
+def _number(value: float | None) -> float:
+    return float("nan") if value is None else value
+
+
 def _nullable(value: float) -> float | None:
     return None if value != value else value  # SQLite has no NaN
 
@@ -86,14 +123,13 @@ def _floats(packed: bytes | None) -> list[float]:
 
 
 def _site_trace(site: str, rows: list[sa.Row[Any]], with_energies: bool) -> SiteTrace:
-    nan = float("nan")
     return SiteTrace(
         site=site,
         width=rows[-1].width,
         steps=[row.step for row in rows],
         ranks=[row.rank for row in rows],
-        fidelities=[nan if row.fidelity is None else row.fidelity for row in rows],
-        drifts=[nan if row.drift is None else row.drift for row in rows],
+        fidelities=[_number(row.fidelity) for row in rows],
+        drifts=[_number(row.drift) for row in rows],
         saved_bytes=[row.saved_bytes for row in rows],
         events=[row.event for row in rows],
         energies=[_floats(row.energies) for row in rows] if with_energies else None,

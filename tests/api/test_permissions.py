@@ -38,6 +38,8 @@ TABLE = {
     "GET /runs/{run_id}/memory": "401 404 200 200 200",
     "GET /runs/{run_id}/artifacts": "401 404 200 200 200",
     "GET /runs/{run_id}/inspection": "401 404 404 404 404",  # of a run of another kind
+    "GET /runs/{run_id}/archive": "401 404 200 200 200",
+    "POST /runs/import": "401 422 422 403 422",  # of what is no archive
     "GET /artifacts/{artifact_id}": "401 404 200 200 200",
     "GET /filters/fields": "401 200 200 200 200",
     "GET /views": "401 200 200 200 200",
@@ -106,6 +108,7 @@ def body(line):
         "POST /views": {"json": {"name": "mine"}},
         "POST /experiments": {"json": EXPERIMENT},
         "POST /experiments/estimate": {"json": EXPERIMENT},
+        "POST /runs/import": {"content": b"no zip", "headers": {"Content-Type": "application/zip"}},
         "POST /users": {"json": {"name": f"user {next(COUNT)}"}},
         "PATCH /users/{user}": {"json": {"role": "viewer"}},
         "POST /tokens": {"json": {"name": "mine"}},
@@ -180,7 +183,8 @@ def ask(app, nobody, tokens, make, tmp_path):
             headers["Authorization"] = f"Bearer {tokens[speaker]}"
         nobody.cookies.clear()
         address = path[1:] if path.startswith("//") else BASE + path
-        return nobody.request(method, address, headers=headers, **body(line))
+        sent = body(line)
+        return nobody.request(method, address, **sent | {"headers": headers | sent.get("headers", {})})
 
     return ask
 

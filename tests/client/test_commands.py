@@ -183,6 +183,24 @@ def test_cancel_clone_delete_follow(server: Server, run: dict[str, Any]) -> None
     assert server.laser("show", copy["id"]).returncode == 2
 
 
+def test_a_run_leaves_as_one_file_and_comes_back(server: Server, run: dict[str, Any], tmp_path: Path) -> None:
+    file = tmp_path / "run.zip"
+    assert "only a run that has ended" in server.laser("export", run["id"], "--archive", str(file)).stderr
+    assert not file.exists()
+    copy = server.json("clone", run["id"], "--set", "name=travels")
+    server.json("cancel", copy["id"])
+    assert "--archive FILE" in server.laser("export", copy["id"]).stderr
+    done = server.json("export", copy["id"], "--archive", str(file))
+    assert done == {"run": copy["id"], "archive": str(file), "size_bytes": file.stat().st_size}
+    imported = server.json("import", str(file))
+    assert (imported["imported_from"]["id"], imported["state"]) == (copy["id"], "cancelled")
+    assert imported["config"] == copy["config"]
+    assert imported["id"] in server.laser("import", str(file)).stdout
+    server.json("delete", imported["id"], copy["id"])
+    file.write_bytes(b"else")
+    assert "isn't one that `laser export` wrote" in server.laser("import", str(file)).stderr
+
+
 def test_wrong_input_names_the_field(server: Server, tmp_path: Path) -> None:
     file = tmp_path / "run.json"
     file.write_text(

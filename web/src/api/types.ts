@@ -283,6 +283,47 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/runs/{run_id}/archive": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * A run that has ended as one zip file
+         * @description What is inside: docs/decisions/0008-archive.md. The same run gives the same bytes again.
+         */
+        get: operations["export_archive_api_v1_runs__run_id__archive_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/runs/import": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Take over a run from another installation's archive
+         * @description It belongs to the speaker, is in the state that it ended in, and says in `imported_from` where it comes from. Every
+         *     byte is checked against the archive's manifest first.
+         */
+        post: operations["import_archive_api_v1_runs_import_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/filters/fields": {
         parameters: {
             query?: never;
@@ -1071,7 +1112,7 @@ export interface components {
              * Action
              * @enum {string}
              */
-            action: "login" | "login-link.create" | "token.create" | "token.revoke" | "user.create" | "user.role" | "user.share" | "user.disable" | "user.enable" | "run.cancel" | "run.pause" | "run.resume" | "run.delete" | "experiment.delete" | "worker.drain" | "worker.undrain" | "change";
+            action: "login" | "login-link.create" | "token.create" | "token.revoke" | "user.create" | "user.role" | "user.share" | "user.disable" | "user.enable" | "run.cancel" | "run.pause" | "run.resume" | "run.delete" | "experiment.delete" | "run.import" | "worker.drain" | "worker.undrain" | "change";
             /** Object Id */
             object_id: string;
             /**
@@ -1503,6 +1544,22 @@ export interface components {
             sites: components["schemas"]["SiteBytes"][];
         };
         /**
+         * Origin
+         * @description Where an imported run comes from.
+         */
+        Origin: {
+            /**
+             * Id
+             * @description What it was called there.
+             */
+            id: string;
+            /**
+             * At
+             * @description When it came here.
+             */
+            at: number;
+        };
+        /**
          * Pair
          * @description Two succeeded runs alike in seed and all settings but the store: accuracy as variant − baseline, others as
          *     variant / baseline.
@@ -1796,6 +1853,8 @@ export interface components {
              * @description Markdown, as people wrote it.
              */
             note: string;
+            /** @description Null for a run that was made here. */
+            imported_from: components["schemas"]["Origin"] | null;
             /** Config */
             config: Omit<components["schemas"]["RunConfig"], "kind">;
             /** Config Hash */
@@ -3950,6 +4009,79 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Experiment"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    export_archive_api_v1_runs__run_id__archive_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                run_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Configuration, metrics, traces, events, files, checksums */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/zip": string;
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    import_archive_api_v1_runs_import_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/zip": string;
+            };
+        };
+        responses: {
+            /** @description The run that this archive made before */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Run"];
+                };
+            };
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Run"];
                 };
             };
             /** @description What went wrong */
