@@ -6,7 +6,7 @@ LOCK := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 -
   --no-header --no-annotate --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help install web demo up check test types chaos bench bench-core bench-gpu accuracy results screenshots lock clean
+.PHONY: help install web demo up check test types chaos bench bench-service bench-core bench-gpu accuracy results screenshots lock clean
 .DELETE_ON_ERROR:
 
 help: ## show this list
@@ -44,6 +44,9 @@ bench: install ## measure metric storage and a crowd of submits; raw results in 
 	@$(BIN)/python -m benchmarks.metric_storage
 	@$(BIN)/python -m benchmarks.crowd
 	@echo "bench: raw results are in docs/results"
+
+bench-service: install ## the service under load beside MLflow's server; docs/results/bench-service.json (QUICK=1: within 20 minutes)
+	@$(BIN)/python -m benchmarks.service $(if $(QUICK),--quick) $(ARGS)
 
 bench-core: install ## every activation store's bytes, time and gradients; a file per block in docs/results (hours; trained weights are kept)
 	@for block in attention mlp; do $(BIN)/python -m laser_core bench --blocks $$block \

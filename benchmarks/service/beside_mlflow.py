@@ -14,7 +14,7 @@ import numpy as np
 
 from benchmarks import seed
 from benchmarks.service.servers import Server, install_mlflow, mlflow_server, our_server
-from benchmarks.service.timing import load, median, p95_ms, timed, together
+from benchmarks.service.timing import load, median, p95_ms, rounded, timed, together
 from laser_core.config import parse_run
 from store import access, claims, database
 from store.runs import create_run
@@ -172,7 +172,7 @@ def _charts(ours: Server, theirs: Server, long_runs: tuple[str, str], rounds: in
         "has_extremes": {max(series["values"]), min(series["values"])} == set(seed.SPIKES),
         "mlflow_points_shown": len(shown),
         "mlflow_has_extremes": {max(shown), min(shown)} == set(seed.SPIKES),
-        "seconds": our_s,
-        "mlflow_seconds": their_s,
+        "seconds": rounded(our_s),
+        "mlflow_seconds": rounded(their_s),
         "load": load(),
     }

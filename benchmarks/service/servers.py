@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from client.broker import answers_ping, broker_url, valkey_command
+
 MLFLOW_VERSION = "3.17.2"
 MLFLOW_VENV = Path(".cache/mlflow/venv")
 READY_S = 400.0
@@ -101,6 +103,22 @@ def mlflow_server(home: Path) -> Iterator[Server]:
     argv += ["--uvicorn-opts", "--timeout-worker-healthcheck 120 --timeout-keep-alive 120"]
     with _running(argv, environ, home / "mlflow.log", port, "/health") as process:
         yield Server(port, process.pid, home, {})
+
+
+@contextlib.contextmanager
+def broker(folder: Path) -> Iterator[str]:
+    """URL of a Valkey server of its own; ``folder``'s path must be short."""
+    socket_path = folder / "valkey.sock"
+    command = valkey_command(folder, socket_path, folder / "broker.log")
+    process = subprocess.Popen(command.argv, env=command.env, stdout=subprocess.DEVNULL)
+    try:
+        while not answers_ping(socket_path):
+            assert process.poll() is None, (folder / "broker.log").read_text()
+            time.sleep(0.05)
+        yield broker_url(socket_path)
+    finally:
+        process.terminate()
+        process.wait(20)
 
 
 def install_mlflow() -> None:

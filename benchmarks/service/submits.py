@@ -15,7 +15,7 @@ from typing import Any
 
 from benchmarks.crowd import smallest_run
 from benchmarks.service.servers import Server, our_server
-from benchmarks.service.timing import load, median, percentile_ms, together
+from benchmarks.service.timing import load, median, percentile_ms, rounded, together
 
 VIEWERS = 20
 CLIENTS = 8

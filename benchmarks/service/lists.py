@@ -1,0 +1,71 @@
+"""The list of 100,000 runs over HTTP: filtered, sorted by a metric, and pages far down."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+from benchmarks import seed
+from benchmarks.service.servers import Http, our_server
+from benchmarks.service.timing import load, median, p95_ms, rounded, timed
+from store import database
+from store.settings import Settings
+
+BY_METRIC = "-metric.test.exact_accuracy"
+QUERIES: dict[str, list[tuple[str, str]]] = {
+    "newest": [],
+    "by metric": [("sort", BY_METRIC)],
+    "by metric, rising": [("sort", "metric.train.loss")],
+    "failed, by metric": [("state", "failed"), ("sort", BY_METRIC)],
+    "one store, by metric": [("store", "laser-coded"), ("sort", BY_METRIC)],
+    "a tag, by metric": [("tag", "ablation"), ("sort", BY_METRIC)],
+    "two tags and a state, by metric": [
+        ("tag", "ablation"), ("tag", "paper"), ("state", "succeeded"), ("sort", BY_METRIC)
+    ],
+    "a word, by metric": [("text", "width 64"), ("sort", BY_METRIC)],
+    "a word that few have, by metric": [("text", "long run"), ("sort", BY_METRIC)],
+}  # fmt: skip
+
+
+def measure(runs: int, repeats: int, seed_number: int) -> dict[str, Any]:
+    """Every query ``repeats`` times in turn, pages of 50, and the page that the first one's cursor gives."""
+    with tempfile.TemporaryDirectory(prefix="bench-service-") as folder:
+        engine = database.connect(Settings(home=Path(folder)).database_url)
+        database.migrate(engine)
+        took_s = timed(lambda: seed.seed(engine, runs, 10_000, seed_number))
+        engine.dispose()
+        print(f"lists: {runs} runs seeded in {took_s:.0f} s", flush=True)
+        with our_server(Path(folder)) as server:
+            seconds, totals = _ask_all(server.client(), repeats)
+    every = [second for of in seconds.values() for second in of]
+    print(f"lists: p95 {p95_ms(every)} ms", flush=True)
+    return {
+        "p95_ms": p95_ms(every),
+        "runs": runs,
+        "seed_s": round(took_s, 1),
+        "queries": {
+            name: {
+                "matches": totals[name],
+                "p50_ms": round(1000 * median(of), 1),
+                "p95_ms": p95_ms(of),
+                "seconds": rounded(of),
+            }
+            for name, of in seconds.items()
+        },
+        "load": load(),
+    }
+
+
+def _ask_all(client: Http, repeats: int) -> tuple[dict[str, list[float]], dict[str, int]]:
+    paths = {name: f"/api/v1/runs?{urlencode(query)}" for name, query in QUERIES.items()}
+    first = {name: client.json("GET", path) for name, path in paths.items()}
+    cursor = client.json("GET", f"{paths['by metric']}&limit=200")["next_cursor"]
+    paths["by metric, further down"] = f"{paths['by metric']}&{urlencode({'cursor': cursor})}"
+    first["by metric, further down"] = client.json("GET", paths["by metric, further down"])
+    seconds: dict[str, list[float]] = {name: [] for name in paths}
+    for _ in range(repeats):
+        for name, path in paths.items():
+            seconds[name].append(timed(lambda path=path: client.ask("GET", path)))  # type: ignore[misc]
+    return seconds, {name: page["total"] for name, page in first.items()}
