@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from laser_core.schema import Problem
 from store.database import read
 from store.errors import Refused
-from store.filter_fields import condition, matches_text, single_value
+from store.filter_fields import among, condition, matches_text, single_value
 from store.runs import Run, load, owned
 from store.states import State
 from store.tables import run_tags, runs, series
@@ -27,6 +27,7 @@ from store.users import Owners
 
 SORTS = ("created", "updated", "name", "state")  # by an index
 MAX_LIMIT = 500
+FEW = 1000  # runs
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def list_runs(engine: sa.Engine, query: RunQuery, owners: Owners) -> Page:
     order = _order(query.sort)
     start = _start(query)
     with read(engine) as connection:
-        total = connection.execute(sa.select(sa.func.count()).select_from(runs).where(*wanted)).scalar_one()
+        total, wanted = _counted(connection, wanted)
         places: list[list[Any]] = []  # what the next cursor says of each run: [part, value, number]
         for part, select in enumerate(order):
             if (start is None or start[0] <= part) and len(places) <= query.limit:
@@ -76,6 +77,17 @@ def list_runs(engine: sa.Engine, query: RunQuery, owners: Owners) -> Page:
         items = load(connection, [place[-1] for place in places[: query.limit]])
     more = len(places) > query.limit
     return Page(items, _cursor(query.sort, places[query.limit - 1]) if more else None, total)
+
+
+def _counted(
+    connection: sa.Connection, wanted: list[sa.ColumnElement[bool]]
+) -> tuple[int, list[sa.ColumnElement[bool]]]:
+    """How many runs fit; and when these are few, their numbers as the condition, so that nobody looks for them again."""
+    if wanted:
+        numbers = connection.execute(sa.select(runs.c.number).where(*wanted).limit(FEW + 1)).scalars().all()
+        if len(numbers) <= FEW:
+            return len(numbers), [runs.c.number.in_(numbers)]
+    return connection.execute(sa.select(sa.func.count()).select_from(runs).where(*wanted)).scalar_one(), wanted
 
 
 # --- filters -----------------------------------------------------------------------------------------------------------
@@ -96,16 +108,12 @@ def _filters(query: RunQuery) -> list[sa.ColumnElement[bool]]:
         conditions.append(runs.c.store_kind == _plain(query.store))
     if query.ids:
         conditions.append(runs.c.id.in_([_plain(run_id) for run_id in query.ids]))
-    conditions += [_tagged(run_tags.c.tag == _plain(tag)) for tag in query.tag]
+    conditions += [among(run_tags.c.run, run_tags.c.tag == _plain(tag)) for tag in query.tag]
     if text := _plain(query.text).strip():
         conditions.append(matches_text(text))
     if (filtered := condition(query.filter, query.me, time.time())) is not None:
         conditions.append(filtered)
     return conditions
-
-
-def _tagged(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
-    return runs.c.number.in_(sa.select(run_tags.c.run).where(condition))
 
 
 def _plain(text: str) -> str:

@@ -76,7 +76,7 @@ def _round(server: Server, number: int, submits: int) -> dict[str, Any]:
         "errors": errors,
         "least_told": min(told),
         "most_told": max(told),
-        "seconds": seconds,
+        "seconds": rounded(seconds),
     }
 
 

@@ -25,3 +25,16 @@ def test_many_runs_and_a_long_curve(engine, submit):
     assert submit().number == 701
     with pytest.raises(ValueError, match="has runs already"):
         seed.seed(engine, 1, 1)
+
+
+def test_conditions_that_fit_many_runs_are_looked_for_once(engine):
+    """Two tags were looked up as pairs: the square of the runs that have them."""
+    seed.seed(engine, 3000, 100)
+    both = list_runs(engine, RunQuery(tag=("ablation", "paper"), sort="-metric.test.exact_accuracy"), None)
+    assert 220 < both.total < 380
+    assert all({"ablation", "paper"} == set(run.tags) for run in both.items)
+    worded = list_runs(engine, RunQuery(text="ABLAT", sort="-metric.test.exact_accuracy"), None)
+    assert worded.total == list_runs(engine, RunQuery(tag=("ablation",)), None).total
+    rare = list_runs(engine, RunQuery(text=seed.LONG_NAME, sort="-metric.test.exact_accuracy"), None)
+    assert [run.name for run in rare.items] == [seed.LONG_NAME]
+    assert rare.total == 1
