@@ -16,7 +16,7 @@ from store.states import State
 
 @dataclass(frozen=True)
 class Mean:
-    """Mean of ``count`` values with its 95 % interval (Student's t); None where there are too few for it."""
+    """Mean of ``count`` values with its 95 % interval (t), cut where no value can lie; None where there are too few."""
 
     count: int
     mean: float | None
@@ -181,8 +181,11 @@ def _contest(experiment: Experiment, name: str, found: list[Member]) -> Experime
         ) for run in runs
     ]  # fmt: skip
 
-    def mean_of(value: str) -> Mean:
-        return _mean([v for run in done if (v := value_of(run, value)) is not None])
+    def mean_of(value: str, most: float = math.inf) -> Mean:
+        found = _mean([v for run in done if (v := value_of(run, value)) is not None])
+        if found.low is None or found.high is None:
+            return found
+        return replace(found, low=max(0.0, found.low), high=min(most, found.high))
 
     return ExperimentGroup(
         name=name,
@@ -191,7 +194,7 @@ def _contest(experiment: Experiment, name: str, found: list[Member]) -> Experime
         store=runs[0].store_kind,
         is_baseline=found[0].variant == experiment.baseline,
         runs=shown,
-        metric=mean_of(experiment.metric),
+        metric=mean_of(experiment.metric, 1.0),
         saved_bytes=mean_of("saved_bytes"),
         eager_bytes=mean_of("eager_bytes"),
         step_time_s=mean_of("step_time_s"),

@@ -79,6 +79,25 @@ export const compareRoute = createRoute({
   component: lazyRouteComponent(() => import("~/compare/ComparePage"), "ComparePage"),
 });
 
+export const experimentsRoute = createRoute({
+  getParentRoute: () => root,
+  path: "/experiments",
+  component: lazyRouteComponent(() => import("~/experiments/ExperimentsPage"), "ExperimentsPage"),
+});
+
+export const experimentRoute = createRoute({
+  getParentRoute: () => root,
+  path: "/experiments/$id",
+  component: lazyRouteComponent(() => import("~/experiments/ExperimentPage"), "ExperimentPage"),
+});
+
+export const sweepRoute = createRoute({
+  getParentRoute: () => root,
+  path: "/sweep",
+  validateSearch: (search: Search): { from?: string | undefined } => ({ from: text(search.from) }),
+  component: lazyRouteComponent(() => import("~/experiments/SweepPage"), "SweepPage"),
+});
+
 export const datasetsRoute = createRoute({
   getParentRoute: () => root,
   path: "/datasets",
@@ -114,7 +133,7 @@ function parseSearch(search: string): Search {
 }
 
 export const router = createRouter({
-  routeTree: root.addChildren([runsRoute, runRoute, newRoute, compareRoute, datasetsRoute, workersRoute]),
+  routeTree: root.addChildren([runsRoute, runRoute, newRoute, compareRoute, experimentsRoute, experimentRoute, sweepRoute, datasetsRoute, workersRoute]),
   stringifySearch,
   parseSearch,
   defaultPreload: "intent",

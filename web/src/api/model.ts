@@ -31,6 +31,14 @@ export type Group = Schemas["Group"];
 export type Member = Schemas["Member"];
 export type Pairing = Schemas["Pairing"];
 export type Spread = Schemas["Spread"];
+/** ``config`` is what the editor shows again. */
+export type Experiment = Omit<Schemas["Experiment"], "config"> & { config: JsonObject };
+export type ExperimentPage = Schemas["ExperimentPage"];
+export type Report = Omit<Schemas["Report"], "experiment"> & { experiment: Experiment };
+export type ExperimentGroup = Schemas["ExperimentGroup"];
+export type Judgement = Schemas["Judgement"];
+export type Mean = Schemas["Mean"];
+export type Estimate = Schemas["ExperimentEstimate"];
 export type Dataset = Schemas["Dataset"];
 export type DatasetList = Schemas["DatasetList"];
 export type DatasetPreview = Schemas["DatasetPreview"];

@@ -2,8 +2,8 @@
 import { infiniteQueryOptions, queryOptions, type QueryClient } from "@tanstack/react-query";
 import { query, request } from "~/api/client";
 import type {
-  ArtifactList, Comparison, DatasetList, DatasetPreview, EventPage, LogLine, LogPage, Me, Memory, Metrics, Preset, Queue, Run, RunPage,
-  RunSummary, Traces, WorkerList,
+  ArtifactList, Comparison, DatasetList, DatasetPreview, EventPage, ExperimentPage, LogLine, LogPage, Me, Memory, Metrics, Preset, Queue, Run, RunPage,
+  Report, RunSummary, Traces, WorkerList,
 } from "~/api/model";
 import { isFinal } from "~/api/model";
 import type { RootSchema } from "~/form/schema";
@@ -109,6 +109,18 @@ export const compareQuery = (ids: readonly string[]) =>
     queryFn: ({ signal }) => request<Comparison>(query("/compare", { run: ids }), { signal }),
     enabled: ids.length > 0,
   });
+
+export const experimentsQuery = () =>
+  infiniteQueryOptions({
+    queryKey: ["experiments"],
+    queryFn: ({ pageParam, signal }) =>
+      request<ExperimentPage>(query("/experiments", { before: pageParam || undefined, limit: 50 }), { signal }),
+    initialPageParam: 0,
+    getNextPageParam: (page) => page.next_before ?? undefined,
+  });
+
+export const experimentQuery = (id: string) =>
+  queryOptions({ queryKey: ["experiment", id], queryFn: ({ signal }) => request<Report>(`/experiments/${id}`, { signal }) });
 
 export const datasetsQuery = () =>
   queryOptions({

@@ -41,7 +41,7 @@ export function useConfig(root: RootSchema, start: JsonObject) {
 }
 
 /** The value a text says, or what is wrong with the text. JSON is YAML too. */
-function readText(text: string): JsonObject | string {
+export function readText(text: string): JsonObject | string {
   try {
     const read: unknown = parse(text);
     return isObject(read as Json) ? (read as JsonObject) : "Expected an object with fields such as task and store.";

@@ -6,6 +6,7 @@ import classes from "./Nav.module.css";
 
 const pages = [
   { to: "/", label: "Runs", icon: "runs" },
+  { to: "/experiments", label: "Experiments", icon: "experiment" },
   { to: "/compare", label: "Compare", icon: "compare" },
   { to: "/datasets", label: "Datasets", icon: "data" },
   { to: "/workers", label: "Pool", icon: "workers" },

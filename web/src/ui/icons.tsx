@@ -4,6 +4,7 @@ import type { SVGProps } from "react";
 const paths = {
   runs: "M4 6h16M4 12h10M4 18h13",
   compare: "M7 4v16M17 4v16M3 9l4-5 4 5M13 15l4 5 4-5",
+  experiment: "M9 3h6M10 3v6l-5 9a2 2 0 0 0 1.8 3h10.4a2 2 0 0 0 1.8-3l-5-9V3M7.5 14.5h9",
   data: "M4 6c0-1.7 3.6-3 8-3s8 1.3 8 3-3.6 3-8 3-8-1.3-8-3zM4 6v12c0 1.7 3.6 3 8 3s8-1.3 8-3V6M4 12c0 1.7 3.6 3 8 3s8-1.3 8-3",
   workers: "M5 4h14v6H5zM5 14h14v6H5zM8.5 7h.01M8.5 17h.01M12 7h4M12 17h4",
   plus: "M12 5v14M5 12h14",
