@@ -1481,7 +1481,7 @@ export interface components {
         };
         /**
          * Mean
-         * @description Mean of ``count`` values with its 95 % interval (Student's t); None where there are too few for it.
+         * @description Mean of ``count`` values with its 95 % interval (t), cut where no value can lie; None where there are too few.
          */
         Mean: {
             /** Count */
