@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from client.errors import BadInput
-from client.http import Client
+from client.http import Client, Json
 from client.options import AsJson, RunRef
 from client.output import out, print_json
 from client.render import escape, runs_table, size_words
+
+if TYPE_CHECKING:
+    from client.curves import Curves
 
 TRANSFER_S = 600.0  # a big checkpoint takes its time
 
@@ -27,20 +30,42 @@ def export_run(
     archive: Annotated[
         Path | None, typer.Option(help="One zip file of everything; `laser import` takes it elsewhere.")
     ] = None,
+    tensorboard: Annotated[Path | None, typer.Option(help="Event files in a folder of this directory.")] = None,
+    mlflow: Annotated[str, typer.Option(metavar="URL", help="A run on this MLflow server.")] = "",
+    experiment: Annotated[str, typer.Option(help="MLflow's experiment to put it into.")] = "laser-lab",
     as_json: AsJson = False,
 ) -> None:
-    """Carry a run elsewhere: as one file for another installation."""
+    """Carry a run elsewhere: as one file for another installation, to TensorBoard, to MLflow."""
+    if archive is None and tensorboard is None and not mlflow:
+        raise BadInput("Say where to: --archive FILE, --tensorboard DIRECTORY or --mlflow URL.")
     with Client(timeout_s=TRANSFER_S) as client:
-        run_id = client.find(run)["id"]
-        done = {"run": run_id}
+        found = client.find(run)
+        done: Json = {"run": found["id"]}
         if archive is not None:
-            done |= {"archive": str(archive), "size_bytes": client.export_archive(run_id, archive)}
-    if len(done) == 1:
-        raise BadInput("Say where to: --archive FILE.")
+            done |= {"archive": str(archive), "size_bytes": client.export_archive(found["id"], archive)}
+        if tensorboard is not None or mlflow:
+            done |= _export_curves(found, client.metrics(found["id"]), tensorboard, mlflow, experiment)
     if as_json:
         print_json(done)
-    else:
-        out.print(f"{escape(str(archive))}  {size_words(done['size_bytes'])}", highlight=False)
+        return
+    for name in ("archive", "tensorboard", "mlflow"):
+        if name in done:
+            size = f"  {size_words(done['size_bytes'])}" if name == "archive" else f"  {done['points']:,} points"
+            out.print(f"{name}: {escape(done[name])}{size}", highlight=False, soft_wrap=True)
+
+
+def _export_curves(run: Json, curves: Curves, tensorboard: Path | None, mlflow: str, experiment: str) -> Json:
+    from client.to_mlflow import MlflowServer
+    from client.to_tensorboard import write_events
+
+    done: Json = {"points": sum(len(curve.steps) for curve in curves.values())}
+    if tensorboard is not None:
+        write_events(run, curves, tensorboard)
+        done |= {"tensorboard": str(tensorboard / run["id"])}
+    if mlflow:
+        with MlflowServer(mlflow) as server:
+            done |= {"mlflow": f"run {server.add(run, curves, experiment)} on {server.url}"}
+    return done
 
 
 def import_run(

@@ -38,7 +38,7 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("project")
 
-for _name in [name for name in os.environ if name.startswith("LASER_") and name != "LASER_TEST_POSTGRES_URL"]:
+for _name in [name for name in os.environ if name.startswith("LASER_") and not name.startswith("LASER_TEST_")]:
     del os.environ[_name]  # a developer's own platform must not be touched
 
 

@@ -189,9 +189,12 @@ def test_a_run_leaves_as_one_file_and_comes_back(server: Server, run: dict[str, 
     assert not file.exists()
     copy = server.json("clone", run["id"], "--set", "name=travels")
     server.json("cancel", copy["id"])
-    assert "--archive FILE" in server.laser("export", copy["id"]).stderr
+    assert "Say where to: --archive FILE" in server.laser("export", copy["id"]).stderr
     done = server.json("export", copy["id"], "--archive", str(file))
     assert done == {"run": copy["id"], "archive": str(file), "size_bytes": file.stat().st_size}
+    done = server.json("export", copy["id"], "--tensorboard", str(tmp_path / "tb"))
+    assert done == {"run": copy["id"], "points": 0, "tensorboard": str(tmp_path / "tb" / copy["id"])}
+    assert "no MLflow server answers" in server.laser("export", copy["id"], "--mlflow", "http://127.0.0.1:9").stderr
     imported = server.json("import", str(file))
     assert (imported["imported_from"]["id"], imported["state"]) == (copy["id"], "cancelled")
     assert imported["config"] == copy["config"]
