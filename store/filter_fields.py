@@ -109,20 +109,22 @@ def condition(text: str, me: str, now: float) -> Condition | None:
     return None if node is None else _compiled(node, me, now)
 
 
-def matches_text(text: str) -> Condition:
-    """In the name, the id or a tag."""
-    in_use = _tags_in_use()
-    tags = sa.select(in_use.c.tag).where(in_use.c.tag.icontains(text, autoescape=True))
-    has_id = sa.select(runs.c.number).where(runs.c.id == text.lower())  # apart, so that an index can hold the rest
-    in_name = runs.c.name.icontains(text, autoescape=True)
-    return sa.or_(in_name, runs.c.number.in_(has_id), among(run_tags.c.run, run_tags.c.tag.in_(tags)))
-
-
 def _tags_in_use() -> sa.CTE:
     """Each tag once, from one to the next through the index: far fewer steps than there are tagged runs."""
     walk = sa.select(sa.func.min(run_tags.c.tag).label("tag")).cte("tags_in_use", recursive=True)
     following = sa.select(sa.func.min(run_tags.c.tag)).where(run_tags.c.tag > walk.c.tag).scalar_subquery()
     return walk.union_all(sa.select(following).where(walk.c.tag.is_not(None)))
+
+
+_TAGS_IN_USE = _tags_in_use()  # one for all words of a query: two of one name would be refused
+
+
+def matches_text(text: str) -> Condition:
+    """In the name, the id or a tag."""
+    tags = sa.select(_TAGS_IN_USE.c.tag).where(_TAGS_IN_USE.c.tag.icontains(text, autoescape=True))
+    has_id = sa.select(runs.c.number).where(runs.c.id == text.lower())  # apart, so that an index can hold the rest
+    in_name = runs.c.name.icontains(text, autoescape=True)
+    return sa.or_(in_name, runs.c.number.in_(has_id), among(run_tags.c.run, run_tags.c.tag.in_(tags)))
 
 
 def among(run: sa.Column[int], holds: Condition) -> Condition:

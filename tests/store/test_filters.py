@@ -18,6 +18,7 @@ from store import users
 from store.errors import Refused
 from store.filter_fields import FIELDS, OPERATORS, condition, config_fields, known
 from store.filters import MAX_DEPTH, MAX_LENGTH, MAX_TERMS, All, AnyOf, Not, Term, Word, parse
+from store.requests import Request
 from store.run_list import RunQuery, list_runs
 from store.runs import create_run, get_run
 from store.tables import runs, series
@@ -129,7 +130,7 @@ def many(engine, owner):
         config |= {"tags": pick.sample(TAGS, pick.randrange(3)), "name": pick.choice(["", "6x6 a", "A_b%", "étude"])}
         config |= {"training": {"steps": pick.choice([10, 500]), "learning_rate": pick.choice([1e-3, 2e-3])}}
         run, _ = create_run(
-            engine, parse_run(config), pick.choice([owner, other]), priority=pick.choice(["high", "low"])
+            engine, parse_run(config), pick.choice([owner, other]), request=Request(pick.choice(["high", "low"]))
         )
         created = NOW - pick.choice([0.5, 1, 2, 8]) * DAY_S
         started = created + 60 if pick.random() < 0.7 else None
