@@ -165,7 +165,7 @@ class Lab:
     def stop_services(self) -> None:
         """All but the database, which can be looked at from now on without anybody changing it."""
         self.stack.stop()
-        eventually("the end of every process", lambda: not processes_of(str(self.home)), 30)
+        eventually("the end of every process", lambda: not self._processes(), 30)
 
     def keep_logs(self, folder: Path) -> None:
         shutil.copytree(self.home / "logs", folder, dirs_exist_ok=True)
@@ -180,6 +180,10 @@ class Lab:
     def _unmount(self) -> None:
         if self.has_small_disk:
             subprocess.run(["umount", "--lazy", self.ballast.parent], check=False)
+
+    def _processes(self) -> list[int]:
+        """All but those of the database, which inherit the lab's environment when they are started again."""
+        return [pid for pid, command in processes_of(str(self.home)).items() if "postgres" not in command]
 
     def _say(self, text: str) -> None:
         with (self.home / "harness.log").open("a") as log:

@@ -52,7 +52,7 @@ def flush(options: argparse.Namespace, times: Times) -> dict[str, Any]:
                 tell(done, "")
                 time.sleep(TICK_S)
         order = _claims_in_order(lab.engine)
-        wanted = [run_id for _, run_id in sorted((BANDS[band], n, ids[n]) for n, band in enumerate(bands))]
+        wanted = [run_id for *_, run_id in sorted((BANDS[band], n, ids[n]) for n, band in enumerate(bands))]
         firsts = {worker: min(at for _, w, at in order if w == worker) for worker in {w for _, w, _ in order}}
         return {
             "scenario": "flush",
