@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.chaos import work
-from benchmarks.chaos.check import Findings, check, percentile, superseded, time_outcomes
+from benchmarks.chaos.check import Findings, check, during_outage, percentile, superseded, time_outcomes
 from benchmarks.chaos.faults import Fault, stop_supervisor, stop_worker
 from benchmarks.chaos.lab import Lab
 from benchmarks.chaos.scenarios import SCENARIOS, is_as_promised
@@ -52,7 +52,9 @@ def storm(options: argparse.Namespace) -> dict[str, Any]:
 def outcome(found: Findings, struck: list[Fault], raging: Storm, fenced: int) -> dict[str, Any]:
     """The figures that the report's readers rely on come first."""
     noticed = [fault for fault in struck if "noticed_s" in fault.outcome]
-    deaths = [fault.outcome for fault in noticed if fault.died == "worker"]
+    died = [fault for fault in noticed if fault.died == "worker"]
+    deaths = [fault.outcome for fault in died]
+    calm = [fault.outcome for fault in died if not during_outage(fault, struck)]
     trainers = [fault.outcome["noticed_s"] for fault in noticed if fault.died == "trainer"]
     counts = found.counts()
     return {
@@ -65,6 +67,9 @@ def outcome(found: Findings, struck: list[Fault], raging: Storm, fenced: int) ->
         "detect_median_s": percentile([death["noticed_s"] for death in deaths], 0.5),
         "rerun_median_s": percentile([death["rerun_s"] for death in deaths if "rerun_s" in death], 0.5),
         "worker_deaths": len(deaths),
+        "worker_deaths_while_the_database_answered": len(calm),
+        "detect_p99_while_the_database_answered_s": percentile([death["noticed_s"] for death in calm], 0.99),
+        "rerun_p99_while_the_database_answered_s": percentile([d["rerun_s"] for d in calm if "rerun_s" in d], 0.99),
         "trainer_detect_p99_s": percentile(trainers, 0.99),
         "stale_supervisors_fenced": fenced,
         **counts,
@@ -99,8 +104,9 @@ def conditions(settings: Settings, options: argparse.Namespace) -> dict[str, Any
 
 
 def command(options: argparse.Namespace) -> str:
-    asked = f"SEED={options.seed} FAULTS={options.faults} RUNS={options.runs} DB={options.db}"
-    return f"make chaos {asked} ARGS='{' '.join(sys.argv[1:])}'"
+    names = ("scenario", "seed", "faults", "runs", "workers", "db", "gap", "steps", "variants")
+    asked = " ".join(f"--{name} {getattr(options, name)}" for name in names)
+    return f"python -m benchmarks.chaos {asked}{' --quick' if options.quick else ''}"
 
 
 def main() -> int:

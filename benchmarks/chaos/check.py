@@ -161,6 +161,13 @@ def time_outcomes(engine: sa.Engine, faults: Iterable[Fault]) -> None:
                 fault.outcome["rerun_s"] = round(following.started_at - fault.time, 2)
 
 
+def during_outage(fault: Fault, faults: Iterable[Fault]) -> bool:
+    """Whether the database was away at any moment until the next attempt: what nobody can write down takes longer."""
+    until = fault.time + fault.outcome.get("rerun_s", fault.outcome["noticed_s"])
+    away = (other for other in faults if other.kind == "database-away")
+    return any(other.time < until and other.time + other.seconds > fault.time for other in away)
+
+
 def superseded(logs: Path) -> int:
     """How often a supervisor found that its run was another's: in the workers' logs."""
     lines = (

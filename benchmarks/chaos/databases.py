@@ -12,7 +12,6 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from random import Random
 
 import sqlalchemy as sa
 
@@ -103,7 +102,3 @@ class Postgres:
 
 
 Database = SQLite | Postgres
-
-
-def outage(rng: Random, source: Database) -> str:
-    return rng.choice(source.outages)

@@ -28,6 +28,7 @@ class Fault:
     time: float  # seconds since 1970
     hit: list[tuple[str, int]] = field(default_factory=list)  # (run, epoch) of the attempts that it concerns
     detail: str = ""
+    seconds: float = 0.0  # how long it lasted, where it doesn't last for ever
     died: Died = ""
     outcome: dict[str, Any] = field(default_factory=dict)
 
@@ -89,7 +90,7 @@ def stop_trainer(lab: Lab, rng: Random) -> Fault | None:
         return None
     seconds = rng.uniform(1, 2 * lab.settings.lease_s)
     lab.later(seconds, lambda: send(victim.trainer, signal.SIGCONT))
-    return Fault("stop-trainer", time.time(), [(victim.run, victim.epoch)], f"for {seconds:.0f} s")
+    return Fault("stop-trainer", time.time(), [(victim.run, victim.epoch)], seconds=seconds)
 
 
 def stop_supervisor(lab: Lab, rng: Random) -> Fault | None:
@@ -98,8 +99,7 @@ def stop_supervisor(lab: Lab, rng: Random) -> Fault | None:
         return None
     seconds = _beyond_lease_s(lab, rng)
     lab.later(seconds, lambda: send(victim.supervisor, signal.SIGCONT))
-    hit = [(victim.run, victim.epoch)]
-    return Fault("stop-supervisor", time.time(), hit, f"for {seconds:.0f} s", died="worker")
+    return Fault("stop-supervisor", time.time(), [(victim.run, victim.epoch)], seconds=seconds, died="worker")
 
 
 def stop_worker(lab: Lab, rng: Random) -> Fault | None:
@@ -114,8 +114,8 @@ def stop_worker(lab: Lab, rng: Random) -> Fault | None:
                 send(pid, signal.SIGCONT)
 
     lab.later(seconds, go_on)
-    detail = f"{len(stopped)} processes for {seconds:.0f} s"
-    return Fault("stop-worker", time.time(), [(victim.run, victim.epoch)], detail, died="worker")
+    hit, detail = [(victim.run, victim.epoch)], f"{len(stopped)} processes"
+    return Fault("stop-worker", time.time(), hit, detail, seconds, died="worker")
 
 
 # --- services ----------------------------------------------------------------------------------------------------------
@@ -154,7 +154,7 @@ def database_away(lab: Lab, rng: Random) -> Fault | None:
         return None
     how, seconds = rng.choice(lab.database.outages), rng.uniform(1, lab.settings.lease_s * 1.5)
     lab.take_database_away(how, seconds)
-    return Fault("database-away", time.time(), detail=f"{how} for {seconds:.0f} s")
+    return Fault("database-away", time.time(), [], how, seconds)
 
 
 def full_disk(lab: Lab, rng: Random) -> Fault | None:
@@ -163,7 +163,7 @@ def full_disk(lab: Lab, rng: Random) -> Fault | None:
         return None
     seconds = rng.uniform(2, 10)
     lab.fill_disk(seconds)
-    return Fault("full-disk", time.time(), detail=f"for {seconds:.0f} s")
+    return Fault("full-disk", time.time(), seconds=seconds)
 
 
 KINDS: dict[Strike, int] = {
@@ -200,7 +200,7 @@ class Armed:
         where = f"at call {self.at}" if self.label.startswith("save-") else ""
         hit = [(noted["run"], noted["epoch"])] if noted["run"] else []
         died: Died = "worker" if self.label in points.SUPERVISOR else "trainer"
-        return Fault(f"point:{self.label}", noted["time"], hit, where, died)
+        return Fault(f"point:{self.label}", noted["time"], hit, where, died=died)
 
     def disarm(self, lab: Lab) -> None:
         (lab.points / self.label).unlink(missing_ok=True)

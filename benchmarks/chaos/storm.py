@@ -60,9 +60,9 @@ class Storm:
         return False
 
     def _feed(self, lab: Lab) -> None:
-        """As many runs as keep the workers busy until the last fault."""
+        """As many runs as keep the workers busy until the last fault; no queue that a lost run would have to wait in."""
         due = lab.workers + (self.runs * len(self.struck) // self.faults if self.faults else self.runs)
-        while len(self.submitted) < min(self.runs, due):
+        while len(self.submitted) < min(self.runs, due, self._ended + lab.workers):
             number = len(self.submitted)
             variant = number % self.variants
             run_id = lab.submit(work.config(variant, self.steps), f"chaos-{number}")
