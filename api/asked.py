@@ -8,6 +8,7 @@ from fastapi import Depends, Query
 
 from store.policy import Priority
 from store.requests import Request
+from store.settings import MIB
 
 MOST_AFTER = 32
 
@@ -28,6 +29,12 @@ def _asked(
             description="After so many seconds of being carried out, over all attempts, it ends as failed, with a checkpoint.",
         ),
     ] = None,
+    gpu_memory: Annotated[
+        int | None,
+        Query(
+            ge=1, le=2**24, description="MiB of its device, GPU or CPU slot; without it a guess from the configuration."
+        ),
+    ] = None,
     after: Annotated[
         str,
         Query(
@@ -37,7 +44,8 @@ def _asked(
         ),
     ] = "",
 ) -> Request:
-    return Request(priority, pool, time_limit_s, tuple(dict.fromkeys(filter(None, after.split(",")))))
+    memory_bytes = None if gpu_memory is None else gpu_memory * MIB
+    return Request(priority, pool, time_limit_s, memory_bytes, tuple(dict.fromkeys(filter(None, after.split(",")))))
 
 
 Asked = Annotated[Request, Depends(_asked)]

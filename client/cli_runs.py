@@ -12,7 +12,7 @@ from client.cli_notes import find_view
 from client.errors import RunFailed
 from client.http import FINAL_STATES, Client, Json
 from client.local import become_run
-from client.options import After, AsJson, Pool, Priority, RunRef, RunRefs, Settings, TimeLimit
+from client.options import After, AsJson, GpuMemory, Pool, Priority, RunRef, RunRefs, Settings, TimeLimit
 from client.output import notes, out, print_json
 from client.render import comparison_table, escape, log_line, metrics_table, queue_table, run_panel, runs_table
 from client.submission import read_config, seconds, with_settings
@@ -36,6 +36,7 @@ def submit(
     priority: Priority = "normal",
     pool: Pool = "",
     time_limit: TimeLimit = "",
+    gpu_memory: GpuMemory = None,
     after: After = None,
     follow: Follow = False,
     wait: Wait = False,
@@ -44,7 +45,7 @@ def submit(
     """Queue a run."""
     config = with_settings(read_config(file), settings or ())
     with Client() as client:
-        asked = _asked(client, priority, pool, time_limit, after)
+        asked = _asked(client, priority, pool, time_limit, after) | {"gpu_memory": gpu_memory}
         made = client.submit(config, idempotency_key or None, **asked)
         _follow_up(client, made, follow, wait, as_json)
 
@@ -193,6 +194,7 @@ def clone(
     priority: Priority = "normal",
     pool: Pool = "",
     time_limit: TimeLimit = "",
+    gpu_memory: GpuMemory = None,
     after: After = None,
     follow: Follow = False,
     wait: Wait = False,
@@ -201,7 +203,7 @@ def clone(
     """Queue a run with the configuration of an earlier one, changed by --set."""
     with Client() as client:
         changes = with_settings({}, settings or ())
-        asked = _asked(client, priority, pool, time_limit, after)
+        asked = _asked(client, priority, pool, time_limit, after) | {"gpu_memory": gpu_memory}
         _follow_up(client, client.clone(client.find(run)["id"], changes, **asked), follow, wait, as_json)
 
 

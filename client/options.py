@@ -14,6 +14,10 @@ Pool = Annotated[str, typer.Option(help="Only a worker with this label takes it.
 TimeLimit = Annotated[
     str, typer.Option(metavar="TIME", help="It ends after so much time of being carried out: 90s, 30m, 12h or 2d.")
 ]
+GpuMemory = Annotated[
+    int | None,
+    typer.Option(min=1, metavar="MIB", help="Memory of its device; without it a guess from the configuration."),
+]
 After = Annotated[
     list[str] | None,
     typer.Option(metavar="RUN", help="Start once this run has succeeded; may be repeated."),

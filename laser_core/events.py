@@ -39,6 +39,14 @@ class Progress:
 
 
 @dataclass(frozen=True)
+class Peak:
+    """Most bytes that the run held at once on its device, weights and all, since it got going."""
+
+    step: int
+    held_bytes: int
+
+
+@dataclass(frozen=True)
 class Metrics:
     """Values measured at ``step``, by name, such as ``train.loss`` or ``test.exact_accuracy``."""
 
@@ -141,11 +149,24 @@ class Result:
     notes: dict[str, str] = field(default_factory=dict)
 
 
-Event = Started | Log | Progress | Metrics | Trace | Memory | Spectrum | Snapshot | CheckpointSaved | FileSaved | Result
+Event = (
+    Started
+    | Log
+    | Progress
+    | Peak
+    | Metrics
+    | Trace
+    | Memory
+    | Spectrum
+    | Snapshot
+    | CheckpointSaved
+    | FileSaved
+    | Result
+)
 
 _TYPES = {
     cls.__name__: cls
-    for cls in (Started, Log, Progress, Metrics, Trace, Memory, Spectrum, CheckpointSaved, FileSaved, Result)
+    for cls in (Started, Log, Progress, Peak, Metrics, Trace, Memory, Spectrum, CheckpointSaved, FileSaved, Result)
 }
 
 

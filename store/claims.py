@@ -6,24 +6,27 @@ Each call takes ``now`` (seconds since 1970) so that tests need no waiting; it i
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
-from laser_core.config import SCHEMA_VERSION
+from laser_core.config import SCHEMA_VERSION, TrainConfig, parse_run
+from laser_core.estimate import start_bytes
 from laser_core.events import Progress
 from store.accounts import read_accounts, settle
 from store.artifacts import checkpoint_directory, run_directory
 from store.database import read, require_head_here, write
 from store.datasets import path as dataset_path
+from store.devices import Device, Room
 from store.dialect import insert, lock_claims
 from store.errors import Conflict, Superseded
 from store.leases import expire_leases as expire_leases
 from store.policy import Policy, fair_shares
 from store.runs import lock
-from store.settings import Settings
+from store.settings import MIB, Settings
 from store.states import FINAL, LEASED, State, move
 from store.tables import attempts, leaders, run_datasets, runs
 from store.text import clean
@@ -41,6 +44,8 @@ class Claim:
     checkpoint: str | None  # folder name to resume from, under directory/"checkpoints"
     directory: Path  # of the run's artifacts
     files: dict[str, Path]  # datasets by the name that the configuration gives them
+    device: Device | None  # where it is carried out, if the worker has named its devices
+    memory_bytes: int  # it may hold there; 0 for any number
     source_checkpoint: Path | None  # for eval and analysis: the training run's checkpoint folder
 
 
@@ -60,9 +65,16 @@ READY = sa.and_(runs.c.state == State.queued, sa.not_(WAITS))
 
 
 def claim_run(
-    engine: sa.Engine, worker_id: str, lease_s: float, *, settings: Settings, now: float | None = None
+    engine: sa.Engine,
+    worker_id: str,
+    lease_s: float,
+    *,
+    settings: Settings,
+    devices: Sequence[Device] = (),
+    now: float | None = None,
 ) -> Claim | None:
-    """Takes the run whose turn it is by the policy among those that this worker may take, or None when there is none.
+    """Takes the run whose turn it is by the policy among those that this worker may take, or None when there is none; it
+    fits into the memory that is left on one of the ``devices``.
     ``settings`` say where files lie, what the worker's pools are and what the policy is. A drained worker gets nothing.
 
     Raises Outdated for code that is of another version than the database.
@@ -75,13 +87,18 @@ def claim_run(
         now = (
             time.time() if now is None else now
         )  # after the wait for the lock, or the lease would be the shorter for it
-        number = _next(connection, settings.policy, settings.pool_labels, now)
+        room = Room(connection, devices)
+        number = _next(connection, settings.policy, settings.pool_labels, room, now)
         if number is None:
             return None
         row = connection.execute(sa.select(runs).where(runs.c.number == number).with_for_update()).one()
         if row.state != State.queued:  # cancelled a moment ago; the doorbell rings again for the next
             return None
         epoch = row.epoch + 1
+        need = row.memory_held if row.checkpoint and row.memory_held is not None else row.memory
+        device = room.place(need)
+        if device is not None and device.memory_bytes:
+            need = min(need, device.memory_bytes)
         move(
             connection,
             row.number,
@@ -95,6 +112,8 @@ def claim_run(
             lease_until=now + lease_s,
             started_at=row.started_at or now,
             step=row.checkpoint_step or 0,
+            device=device.uid if device else None,
+            memory_held=need,
         )
         attempt = {"run": row.number, "epoch": epoch, "worker_id": worker_id, "started_at": now, "is_charged": False}
         connection.execute(sa.insert(attempts).values(attempt))
@@ -105,15 +124,17 @@ def claim_run(
             checkpoint=row.checkpoint,
             directory=run_directory(settings, row.id),
             files=_files(connection, settings, row.number),
+            device=device,
+            memory_bytes=min(max(need, row.memory), device.memory_bytes) if device else 0,
             source_checkpoint=_source_checkpoint(connection, settings, row.source),
         )
 
 
-def _next(connection: sa.Connection, policy: Policy, pools: tuple[str, ...], now: float) -> int | None:
+def _next(connection: sa.Connection, policy: Policy, pools: tuple[str, ...], room: Room, now: float) -> int | None:
     """Number of the run to start. Within a user's band the oldest is first, so one run of each is enough to compare."""
     query = (
         sa.select(runs.c.owner_id, runs.c.band, sa.func.min(runs.c.number).label("number"))
-        .where(READY, runs.c.pool.in_(("", *pools)), runs.c.schema_version <= SCHEMA_VERSION)
+        .where(READY, runs.c.pool.in_(("", *pools)), runs.c.schema_version <= SCHEMA_VERSION, room.fits())
         .group_by(runs.c.owner_id, runs.c.band)
     )
     firsts = connection.execute(query).all()
@@ -227,6 +248,29 @@ def lose(
             target = State.failed
             reason += f"; lost {lost} times without a new checkpoint, so it isn't tried again"
         move(connection, row.number, epoch, State(row.state), target, clean(reason, 2000), now, lost=lost)
+
+
+def grow(engine: sa.Engine, run_id: str, epoch: int, reason: str, *, now: float | None = None) -> None:
+    """Gives back a run that needed more memory than it had: once, to get twice as much, or what its configuration lets guess
+    if that is more; then it fails. One that is being cancelled becomes cancelled, one that is being paused becomes paused.
+
+    Raises Superseded.
+    """
+    now = time.time() if now is None else now
+    with write(engine) as connection:
+        row = hold(connection, run_id, epoch)
+        target = _RELEASED.get(State(row.state), State.queued)
+        also: dict[str, Any] = {}
+        if row.memory_grown:
+            target = State.failed if target != State.cancelled else target
+            reason += "; it was given more before, so it isn't tried again"
+        else:
+            config = parse_run(row.config)
+            guess = start_bytes(config) if isinstance(config, TrainConfig) else 0
+            larger = max(2 * row.memory, guess)
+            also = {"memory": larger, "memory_held": None, "memory_grown": True}
+            reason += f"; back in the queue with {larger / MIB:.0f} MiB"
+        move(connection, row.number, epoch, State(row.state), target, clean(reason, 2000), now, **also)
 
 
 def queued_count(engine: sa.Engine) -> int:

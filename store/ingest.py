@@ -17,6 +17,7 @@ from laser_core.events import (
     Log,
     Memory,
     Metrics,
+    Peak,
     Progress,
     Result,
     Spectrum,
@@ -29,6 +30,7 @@ from store import metrics, traces
 from store.artifacts import new_id
 from store.claims import hold
 from store.database import read, write
+from store.devices import MARGIN
 from store.dialect import insert
 from store.errors import Conflict, NotFound, Refused
 from store.runs import number_of
@@ -124,6 +126,8 @@ class _Batch:
                 self.traces.append(event)
             case Progress(step, steps, step_time_s):
                 self.columns |= {"step": step, "steps": steps, "step_time_s": step_time_s}
+            case Peak(_, held_bytes):
+                self.columns |= {"memory_peak": held_bytes, "memory_held": int(MARGIN * held_bytes)}
             case Log(message, level):
                 self.log.append(("log", {"message": clean(message, LOG_CHARACTERS), "level": level}))
             case Started(step, steps):

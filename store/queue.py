@@ -18,8 +18,9 @@ import sqlalchemy as sa
 
 from store.accounts import read_accounts
 from store.database import read
+from store.devices import IS_GUESS, NEED, seen
 from store.policy import NAMES, Account, Policy, Priority, fair_shares
-from store.settings import Settings
+from store.settings import MIB, Settings
 from store.states import LEASED, State
 from store.tables import runs, users, workers
 from store.waits import unmet
@@ -83,6 +84,7 @@ def look(engine: sa.Engine, settings: Settings, *, now: float | None = None) -> 
     with read(engine) as connection:
         rows = connection.execute(sa.select(*_COLUMNS).where(runs.c.state == State.queued)).all()
         waits_for = unmet(connection)
+        memory = _Memory(connection, settings, now)
         accounts = read_accounts(connection, policy, now)
         names = {row.id: row.name for row in connection.execute(sa.select(users.c.id, users.c.name))}
         durations = _Durations(connection)
@@ -90,7 +92,7 @@ def look(engine: sa.Engine, settings: Settings, *, now: float | None = None) -> 
         busy = connection.execute(sa.select(sa.func.count()).where(runs.c.state.in_(LEASED))).scalar_one()
     shares = fair_shares(policy, accounts, {row.owner_id for row in rows})
     turns = sorted(rows, key=lambda row: (row.number in waits_for, *_turn(row, shares, policy, now)))
-    waiting = _in_order(turns, waits_for, accounts, shares, slots, durations, policy, now)
+    waiting = _in_order(turns, waits_for, memory, accounts, shares, slots, durations, policy, now)
     counts: dict[str, int] = {}
     for row in rows:
         counts[row.owner_id] = counts.get(row.owner_id, 0) + 1
@@ -116,6 +118,7 @@ def look(engine: sa.Engine, settings: Settings, *, now: float | None = None) -> 
 _COLUMNS = (
     runs.c.id, runs.c.name, runs.c.number, runs.c.owner_id, runs.c.band, runs.c.pool, runs.c.created_at, runs.c.kind,
     runs.c.store_kind, runs.c.config_hash, runs.c.steps, runs.c.checkpoint_step, runs.c.time_limit_s,
+    NEED.label("need"), IS_GUESS.label("is_guess"),
 )  # fmt: skip
 
 
@@ -131,6 +134,7 @@ def _turn(row: Any, shares: dict[str, tuple[float, float]], policy: Policy, now:
 def _in_order(
     rows: Sequence[Any],
     waits_for: dict[int, list[str]],
+    memory: _Memory,
     accounts: dict[str, Account],
     shares: dict[str, tuple[float, float]],
     slots: list[_Slot],
@@ -149,7 +153,9 @@ def _in_order(
         others = waits_for.get(row.number, ())
         reason, starts_in_s = _hindrance(row, others, accounts[row.owner_id], by_pool), None
         place = None
-        if not others and row.pool in by_pool and by_pool[row.pool]:
+        too_large = "" if reason else memory.is_too_large(row)
+        reason = reason or too_large or memory.is_short(row)
+        if not others and not too_large and row.pool in by_pool and by_pool[row.pool]:
             position += 1
             place = position
             starts_in_s = _deal(row, free, heap, by_pool, durations)
@@ -196,6 +202,33 @@ def _deal(
     return starts_in_s if starts_in_s < float("inf") else None
 
 
+class _Memory:
+    """Of the devices of live workers that aren't drained, by label; "" for all."""
+
+    def __init__(self, connection: sa.Connection, settings: Settings, now: float) -> None:
+        known = seen(connection)
+        self._size: dict[str, float] = {}
+        self._free: dict[str, float] = {}
+        for worker in connection.execute(sa.select(workers.c.id, workers.c.pools).where(_takes(settings, now))):
+            for device in known.get(worker.id, ()):
+                size = device.memory_bytes or math.inf
+                for label in ("", *worker.pools.split()):
+                    self._size[label] = max(self._size.get(label, 0), size)
+                    self._free[label] = max(self._free.get(label, 0), size - device.reserved_bytes)
+
+    def is_too_large(self, row: Any) -> str:
+        """Why it never starts; empty where it may."""
+        size = self._size.get(row.pool, math.inf)
+        if row.is_guess or row.need <= size:
+            return ""
+        return f"asks for {row.need / MIB:.0f} MiB; the largest device that it may use has {size / MIB:.0f}"
+
+    def is_short(self, row: Any) -> str:
+        """Why it doesn't start now; empty where it may."""
+        free, size = self._free.get(row.pool, math.inf), self._size.get(row.pool, math.inf)
+        return f"waits for {row.need / MIB:.0f} MiB on a device" if min(row.need, size) > free else ""
+
+
 class _Durations:
     """How long runs take: the median of the newest that are alike, by what is known of them; inf where nothing is."""
 
@@ -229,14 +262,18 @@ def _slots(connection: sa.Connection, settings: Settings, durations: _Durations,
     columns = (*_COLUMNS, runs.c.worker_id, runs.c.step, runs.c.step_time_s, runs.c.state_since)
     for row in connection.execute(sa.select(*columns).where(runs.c.state.in_(LEASED))):
         held.setdefault(row.worker_id, []).append(_left(row, durations, now))
-    takes = (workers.c.seen_at >= now - settings.lease_s, workers.c.drained_at.is_(None))
-    alive = sa.select(workers).where(*takes).order_by(workers.c.id)
+    alive = sa.select(workers).where(_takes(settings, now)).order_by(workers.c.id)
     slots: list[_Slot] = []
     for worker in connection.execute(alive):
         busy = sorted(held.get(worker.id, ()))[: worker.slots]
         for free_in_s in busy + [0.0] * (worker.slots - len(busy)):
             slots.append(_Slot(free_in_s, len(slots), frozenset(worker.pools.split())))
     return slots
+
+
+def _takes(settings: Settings, now: float) -> sa.ColumnElement[bool]:
+    """The condition on workers that take runs."""
+    return sa.and_(workers.c.seen_at >= now - settings.lease_s, workers.c.drained_at.is_(None))
 
 
 def _left(row: Any, durations: _Durations, now: float) -> float:

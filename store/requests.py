@@ -14,4 +14,5 @@ class Request:
     priority: Priority = "normal"
     pool: str = ""  # a label that its worker must have; empty for any
     time_limit_s: float | None = None  # of being carried out, over all attempts
+    memory_bytes: int | None = None  # on its device; None lets it be guessed
     after: tuple[str, ...] = ()  # ids of runs that must have succeeded

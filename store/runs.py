@@ -13,6 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from laser_core.config import SCHEMA_VERSION, MazeTask, RunConfig, SudokuTask, TrainConfig, config_hash, input_names
+from laser_core.estimate import start_bytes
 from laser_core.schema import Problem, to_json
 from store import audit, inspections, waits
 from store.accounts import settle
@@ -42,6 +43,11 @@ class Run:
     priority: Priority
     pool: str  # the label that its worker must have; empty for any
     time_limit_s: float | None
+    memory_asked: int | None  # bytes on its device, where its owner said
+    memory: int  # bytes to start with
+    memory_held: int | None  # bytes reserved for it
+    memory_peak: int | None  # bytes measured
+    device: str | None
     after: tuple[str, ...]  # ids of runs that must have succeeded
     state: State
     reason: str
@@ -284,7 +290,8 @@ def queue_run(
     values = row_values(config, source, now) | {"owner_id": owner_id, "idempotency_key": idempotency_key}
     band = BANDS["high" if config.kind == "inspect" else request.priority]
     values |= {"band": band, "pool": clean(request.pool, 40), "time_limit_s": request.time_limit_s}
-    values |= {"content": content}
+    memory = request.memory_bytes or _guess(connection, config, inputs)
+    values |= {"content": content, "memory_asked": request.memory_bytes, "memory": memory}
     after = find_after(connection, request.after, _seen(connection, owner_id)) if request.after else {}
     once = insert(connection, runs).on_conflict_do_nothing(index_elements=["owner_id", "idempotency_key"])
     row = connection.execute(once.returning(runs), values).one_or_none()
@@ -352,6 +359,17 @@ def _source(connection: sa.Connection, config: RunConfig, owner_id: str) -> sa.R
     if State(row.state) in FINAL and row.checkpoint is None:
         raise Refused(Problem("checkpoint", f"run {row.id} has {row.state} without a checkpoint; choose another"))
     return row
+
+
+def _guess(connection: sa.Connection, config: RunConfig, inputs: list[dict[str, str]]) -> int:
+    """Bytes that a run may need at its start; 0 where nobody knows."""
+    if not isinstance(config, TrainConfig):
+        return 0
+    ids = [row["dataset_id"] for row in inputs]
+    side = (
+        connection.execute(sa.select(sa.func.max(datasets.c.size)).where(datasets.c.id.in_(ids))).scalar() if ids else 0
+    )
+    return start_bytes(config, (side or 0) ** 2)
 
 
 def _seen(connection: sa.Connection, owner_id: str) -> sa.ColumnElement[bool]:

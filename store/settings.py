@@ -45,6 +45,12 @@ class Settings(BaseSettings):
     heartbeat_s: float = Field(default=5, gt=0, description="Time between two beats of a worker.")
     reconcile_s: float = Field(default=5, gt=0, description="Time between two rounds of the reconciler.")
     slots: int = Field(default=1, ge=1, description="Runs that one worker trains at once.")
+    cpu_memory: str = Field(
+        default="",
+        max_length=500,
+        pattern=r"^[\d\s]*$",
+        description="MiB of each of a worker's CPU slots, between blanks, which runs share; empty for one without account.",
+    )
     max_attempts: int = Field(
         default=3, ge=1, description="Workers that a run may lose between two checkpoints before it fails."
     )
@@ -81,6 +87,11 @@ class Settings(BaseSettings):
     @property
     def host_names(self) -> frozenset[str]:
         return frozenset(name.lower().strip("[]") for name in self.allowed_hosts.replace(",", " ").split())
+
+    @property
+    def cpu_slots(self) -> tuple[int, ...]:
+        """Bytes of each."""
+        return tuple(int(mib) * MIB for mib in self.cpu_memory.split()) or (0,)
 
     @property
     def pool_labels(self) -> tuple[str, ...]:

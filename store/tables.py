@@ -108,6 +108,12 @@ runs = Table(
         "pool", sa.String(40), nullable=False, server_default=""
     ),  # a label that its worker must have; empty for any
     Column("time_limit_s", Time),  # of being carried out, over all attempts; NULL for none
+    Column("memory_asked", sa.BigInteger),  # bytes on its device, where its owner said
+    Column("memory", sa.BigInteger, nullable=False, server_default="0"),  # bytes to start with: asked, guessed or grown
+    Column("memory_held", sa.BigInteger),  # bytes reserved for it, once it was claimed
+    Column("memory_peak", sa.BigInteger),  # bytes measured, once it had got going
+    Column("memory_grown", sa.Boolean, nullable=False, server_default=sa.false()),  # it outgrew what it had
+    Column("device", sa.String(200)),  # devices.uid of the last
     Column("state", sa.String(20), nullable=False),
     Column("state_since", Time, nullable=False),
     Column("reason", sa.Text, nullable=False, server_default=""),
@@ -316,6 +322,16 @@ workers = Table(
     Column("drained_at", Time),  # since when it takes nothing new
     Column("started_at", Time, nullable=False),
     Column("seen_at", Time, nullable=False, index=True),
+)
+
+devices = Table(
+    "devices",
+    metadata,
+    Column("worker", sa.String(120), ForeignKey("workers.id", ondelete="CASCADE"), primary_key=True),
+    Column("uid", sa.String(200), primary_key=True),  # the same for all workers that share it
+    Column("name", sa.String(120), nullable=False),
+    Column("memory_bytes", sa.BigInteger, nullable=False),  # 0 where it isn't accounted
+    Column("used_bytes", sa.BigInteger, nullable=False),  # 0 where the driver doesn't tell
 )
 
 leaders = Table(

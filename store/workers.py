@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
 
 from store import audit
 from store.database import head, read, version_seen, write
+from store.devices import Device, Seen, announce, seen
 from store.dialect import insert
 from store.errors import NotFound
 from store.states import LEASED
@@ -30,6 +32,7 @@ class Worker:
     version: str
     pools: tuple[str, ...]  # its labels
     schema: str  # revision that its code needs
+    devices: tuple[Seen, ...]
     outdated: bool  # another than the database has: it takes nothing
     drained_at: float | None  # since when it takes nothing new
     started_at: float
@@ -47,6 +50,7 @@ def register(
     device: str,
     version: str,
     pools: tuple[str, ...] = (),
+    devices: Sequence[Device] = (),
     *,
     now: float | None = None,
 ) -> None:
@@ -57,16 +61,21 @@ def register(
     with write(engine) as connection:
         statement = insert(connection, workers).values(id=worker_id, **values)
         connection.execute(statement.on_conflict_do_update(index_elements=["id"], set_=values))
+        announce(connection, worker_id, devices)
         connection.execute(sa.delete(workers).where(workers.c.seen_at < now - FORGET_S))
 
 
-def beat(engine: sa.Engine, worker_id: str, *, now: float | None = None) -> None:
-    """Raises NotFound for a worker that must register again."""
+def beat(
+    engine: sa.Engine, worker_id: str, devices: Sequence[Device] | None = None, *, now: float | None = None
+) -> None:
+    """``devices`` as they are now, None for no change. Raises NotFound for a worker that must register again."""
     now = time.time() if now is None else now
     with write(engine) as connection:
         found = connection.execute(sa.update(workers).where(workers.c.id == worker_id).values(seen_at=now))
         if found.rowcount == 0:
             raise NotFound(f"no worker {worker_id!r}; register it first")
+        if devices is not None:
+            announce(connection, worker_id, devices)
 
 
 def drain(
@@ -106,10 +115,12 @@ def list_workers(engine: sa.Engine, alive_s: float = 30, *, now: float | None = 
             held.setdefault(worker_id, []).append(run_id)
         rows = connection.execute(sa.select(workers).order_by(workers.c.seen_at.desc(), workers.c.id)).all()
         schema = version_seen(connection)
+        known = seen(connection)
     return [
         Worker(
             **dict(row._mapping) | {"pools": tuple(row.pools.split())},
             alive=row.seen_at >= now - alive_s,
+            devices=known.get(row.id, ()),
             outdated=row.schema != schema,
             runs=tuple(held.get(row.id, ())),
         )

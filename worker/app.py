@@ -18,7 +18,6 @@ import sys
 from typing import Any
 
 import structlog
-from billiard.process import current_process
 from celery import Celery, signals
 
 from store import broker, database
@@ -86,14 +85,12 @@ def _stop_soon(*_: Any) -> None:
 
 
 def _this_slot() -> Slot:
-    gpus = device.gpus()
-    number = getattr(current_process(), "index", 0)
     return Slot(
         engine=database.connect(settings.database_url),
         settings=settings,
         worker_id=_Here.worker_id,
         threads=device.threads(settings.slots),
-        gpu=gpus[number % len(gpus)] if len(gpus) > 1 else "",
+        devices=device.devices(settings, _Here.worker_id),
         is_draining=is_draining,
     )
 

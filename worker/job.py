@@ -11,6 +11,7 @@ from typing import Any
 # Exit codes of the training process.
 DONE = 0  # its Result is in the spool
 FAILED = 1  # the reason is the last error in the spool
+TOO_BIG = 71  # it needed more memory than it was given (EX_OSERR)
 NO_ROOM = 73  # the disk is full; nothing is wrong with the run (EX_CANTCREAT of sysexits.h)
 STOPPED = 75  # asked to by SIGTERM, with a checkpoint where there was something to save (EX_TEMPFAIL of sysexits.h)
 
@@ -26,6 +27,7 @@ class Job:
     checkpoint: str | None
     spool: str
     threads: int
+    memory_bytes: int = 0  # it may hold on its device; 0 for any number
 
     def save(self, path: Path) -> None:
         path.write_text(json.dumps(dataclasses.asdict(self)))

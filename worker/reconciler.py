@@ -89,13 +89,16 @@ class Reconciler:
 
     def _beat(self) -> None:
         me = self.identity
+        found = device.devices(self.settings, me.worker_id)
         if self._is_registered:
             with contextlib.suppress(NotFound):
-                workers.beat(self.engine, me.worker_id)
+                workers.beat(self.engine, me.worker_id, found)
                 return
         slots, labels = self.settings.slots, self.settings.pool_labels
         version = importlib.metadata.version("laser-lab")
-        workers.register(self.engine, me.worker_id, me.host, me.pid, slots, device.description(), version, labels)
+        workers.register(
+            self.engine, me.worker_id, me.host, me.pid, slots, device.description(), version, labels, found
+        )
         self._is_registered = True
         log.info("registered", worker=me.worker_id, slots=self.settings.slots)
 

@@ -17,6 +17,7 @@ import structlog
 from laser_core.events import CheckpointSaved, Event, Log, Progress, Result, Started
 from store import claims
 from store.claims import Claim, Orders
+from store.devices import Device
 from store.errors import NotFound, Outdated, Superseded
 from store.ingest import ingest
 from store.settings import Settings
@@ -25,7 +26,7 @@ from worker.job import Job
 from worker.link import Away, Link
 from worker.process import DirectoryLock, DirectoryTaken, Process, scrubbed
 from worker.room import free_mib, is_no_room
-from worker.verdict import Asked, Finish, Lose, Release, Verdict, judge
+from worker.verdict import Asked, Finish, Grow, Lose, Release, Verdict, judge
 
 TICK_S = 0.25
 BATCH_S = 0.5
@@ -46,7 +47,7 @@ class Slot:
     settings: Settings
     worker_id: str
     threads: int
-    gpu: str = ""  # for CUDA_VISIBLE_DEVICES; empty leaves it as it is
+    devices: tuple[Device, ...] = ()  # of the worker; each run gets one of them
     is_draining: Callable[[], bool] = lambda: False
     trainer: tuple[str, ...] = (sys.executable, "-m", "worker.trainer")
 
@@ -59,7 +60,11 @@ class Slot:
             return False
         lease_s = self.settings.lease_s
         try:
-            claim = Link().call(lambda: claims.claim_run(self.engine, self.worker_id, lease_s, settings=self.settings))
+            claim = Link().call(
+                lambda: claims.claim_run(
+                    self.engine, self.worker_id, lease_s, settings=self.settings, devices=self.devices
+                )
+            )
         except Away:
             return False
         except Outdated as outdated:
@@ -170,10 +175,12 @@ class Supervisor:
             checkpoint=str(claim.source_checkpoint) if claim.source_checkpoint else None,
             spool=str(self._file("spool")),
             threads=self.slot.threads,
+            memory_bytes=claim.memory_bytes,
         )
 
     def _environment(self) -> dict[str, str]:
-        gpu = {"CUDA_VISIBLE_DEVICES": self.slot.gpu} if self.slot.gpu else {}
+        device = self.claim.device
+        gpu = {"CUDA_VISIBLE_DEVICES": device.visible} if device and device.visible else {}
         # Threads that spin while they wait are ruinous where cores are shared: 2.5 s a step instead of 0.2 s with three
         # busy neighbours on two cores.
         return {"OMP_WAIT_POLICY": "PASSIVE", **scrubbed(os.environ), **gpu, "PYTHONUNBUFFERED": "1"}
@@ -309,6 +316,8 @@ class Supervisor:
             match verdict:
                 case Finish(state, reason):
                     claims.finish(engine, run_id, epoch, state, reason)
+                case Grow(reason):
+                    claims.grow(engine, run_id, epoch, reason)
                 case Release(reason):
                     claims.release(engine, run_id, epoch, reason)
                 case Lose(reason):

@@ -12,14 +12,20 @@ import sys
 import threading
 import traceback
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from laser_core.config import TrainConfig, parse_run
-from laser_core.events import Log, Result
-from worker.job import DONE, FAILED, NO_ROOM, STOPPED, Job
+from laser_core.config import RunConfig, TrainConfig, parse_run
+from laser_core.events import Event, Log, Memory, Peak, Progress, Result, Started
+from worker.job import DONE, FAILED, NO_ROOM, STOPPED, TOO_BIG, Job
 from worker.room import is_no_room
 from worker.spool import SpoolWriter
+
+if TYPE_CHECKING:
+    from laser_core.budget import Budget
+
+TOLD_AGAIN = 1.05  # a peak is told again when it has grown by so much
 
 
 def main(path: str) -> int:
@@ -36,6 +42,8 @@ def main(path: str) -> int:
         traceback.print_exc()
         with contextlib.suppress(OSError):  # the spool's disk may be the full one
             spool.append(Log(_described(error), "error"))
+        if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # the second is torch's
+            return TOO_BIG
         return NO_ROOM if is_no_room(error) else FAILED
     finally:
         spool.close()
@@ -48,18 +56,50 @@ def _carry_out(job: Job, spool: SpoolWriter, stopping: threading.Event) -> int:
     inputs: dict[str, Any] = {"files": {name: Path(file) for name, file in job.files.items()}}
     inputs |= {"checkpoint": Path(job.checkpoint) if job.checkpoint else None, "threads": job.threads}
     is_done = False
-    for event in execute(config, Path(job.directory), resume=job.resume, wants_pause=stopping.is_set, **inputs):
-        spool.append(event)
-        is_done = isinstance(event, Result)
-        if stopping.is_set() and not isinstance(config, TrainConfig):
-            break  # nothing to save
+    with _budget(job, config) as budget:
+        gauge = _Gauge(budget) if budget else None
+        for event in execute(config, Path(job.directory), resume=job.resume, wants_pause=stopping.is_set, **inputs):
+            spool.append(event)
+            for peak in gauge.read(event) if gauge else ():
+                spool.append(peak)
+            is_done = isinstance(event, Result)
+            if stopping.is_set() and not isinstance(config, TrainConfig):
+                break  # nothing to save
     return DONE if is_done else STOPPED
+
+
+def _budget(job: Job, config: RunConfig) -> contextlib.AbstractContextManager[Budget | None]:
+    if not job.memory_bytes:
+        return contextlib.nullcontext()
+    from laser_core.budget import Budget
+    from laser_core.device import choose_device
+
+    return Budget(job.memory_bytes, choose_device(config.device).type == "cuda")
+
+
+class _Gauge:
+    """Tells how much memory the run holds, once its first step is over: that one measures what eager training holds."""
+
+    def __init__(self, budget: Budget) -> None:
+        self._budget, self._is_going, self._told = budget, False, 0
+
+    def read(self, event: Event) -> Iterator[Peak]:
+        match event:
+            case Started(step, _, _, parameters):
+                self._budget.has_weights(parameters)
+                self._is_going = step > 0
+            case Memory() if not self._is_going:
+                self._is_going = True
+                self._budget.restart()
+            case Progress(step) if self._is_going and self._budget.peak > TOLD_AGAIN * self._told:
+                self._told = self._budget.peak
+                yield Peak(step, self._told)
 
 
 def _described(error: Exception) -> str:
     """A ConfigError or OSError explains itself; of others the type is half of the message."""
     text = str(error)
-    return text if text and isinstance(error, ValueError | OSError) else f"{type(error).__name__}: {text}"
+    return text if text and isinstance(error, ValueError | OSError | MemoryError) else f"{type(error).__name__}: {text}"
 
 
 if __name__ == "__main__":

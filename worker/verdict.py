@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from store.states import State
-from worker.job import FAILED, NO_ROOM, STOPPED
+from worker.job import FAILED, NO_ROOM, STOPPED, TOO_BIG
 
 Asked = Literal["", "cancel", "pause", "limit", "drain", "shutdown"]
 
@@ -34,7 +34,14 @@ class Lose:
     reason: str
 
 
-Verdict = Finish | Release | Lose
+@dataclass(frozen=True)
+class Grow:
+    """The run is tried again, once, with more memory."""
+
+    reason: str
+
+
+Verdict = Finish | Release | Lose | Grow
 
 
 def judge(exit_code: int, has_result: bool, asked: Asked, step: int, error: str) -> Verdict:
@@ -45,6 +52,8 @@ def judge(exit_code: int, has_result: bool, asked: Asked, step: int, error: str)
         return Finish(State.cancelled, f"cancelled at step {step}")
     if exit_code == NO_ROOM:
         return Release(f"{error or 'no space left on the disk'}, at step {step}; back in the queue until there is room")
+    if exit_code == TOO_BIG:
+        return Grow(f"{error or 'out of memory'}, at step {step}")
     if exit_code >= FAILED and exit_code != STOPPED:
         return Finish(State.failed, error or f"the training process ended with exit code {exit_code}")
     if asked == "limit":

@@ -9,7 +9,7 @@ import threading
 from pathlib import Path
 
 from laser_core.events import CheckpointSaved, Log, Metrics, Progress, Result, Started
-from worker.job import DONE, FAILED, NO_ROOM, STOPPED, Job
+from worker.job import DONE, FAILED, NO_ROOM, STOPPED, TOO_BIG, Job
 from worker.spool import SpoolWriter
 
 STEPS = 20
@@ -40,6 +40,9 @@ def main(scenario: str, job: Job) -> int:
     if scenario == "no room":
         spool.append(Log("[Errno 28] No space left on device", "error"))
         return NO_ROOM
+    if scenario == "large":
+        spool.append(Log(f"out of memory: more than {job.memory_bytes}", "error"))
+        return TOO_BIG
     if scenario == "wordless":
         print("libsomething: cannot go on", file=sys.stderr)
         return FAILED

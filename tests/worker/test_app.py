@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from laser_core.config import parse_run
 from store import events, workers
 from store.pause import request_pause, resume
-from store.runs import get_run
+from store.requests import Request
+from store.runs import create_run, get_run
+from store.settings import MIB
 from store.states import State
 from worker.reconciler import bell
 
@@ -95,6 +99,27 @@ def test_a_paused_run_goes_on_as_if_nothing_had_been(
     eventually(lambda: get_run(engine, run.id).state == State.paused)
     resume(engine, run.id)
     assert assert_undisturbed(run.id).attempt == 2
+
+
+def test_runs_share_a_cpu_slot_by_memory_and_an_understated_ask_is_caught(
+    engine, start_worker, owner, tiny, finished, monkeypatch
+):
+    monkeypatch.setenv("LASER_CPU_MEMORY", "16")
+    start_worker(slots=3)
+    quick = parse_run({"kind": "train", **tiny, "training": tiny["training"] | {"steps": 30}})
+    asks = (None, 1 * MIB)
+    made = [
+        create_run(engine, replace(quick, seed=i), owner, request=Request(memory_bytes=ask))[0]
+        for i, ask in enumerate(asks)
+    ]
+    fair, understated = (finished(run.id) for run in made)
+    assert (fair.state, fair.attempt, fair.memory_asked) == (State.succeeded, 1, None)
+    assert 0 < fair.memory_peak < fair.memory <= 16 * MIB
+    assert (understated.state, understated.attempt) == (State.succeeded, 2)
+    moves = [event.data["reason"] for event in events.after(engine, understated.id, kind="state")]
+    assert any(
+        "more than the 1.0 MiB that the run was given" in reason and "back in the queue" in reason for reason in moves
+    )
 
 
 def test_nothing_is_left_when_the_main_process_is_killed(engine, start_worker, submit, tiny, midway, eventually):

@@ -9,6 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from store import claims, events, workers
+from store.devices import Device
 from store.pause import request_pause, resume
 from store.runs import get_run, request_cancel
 from store.states import State
@@ -132,6 +133,16 @@ def test_draining_leaves_a_checkpoint_and_gives_the_run_back(engine, slot, submi
         assert connection.execute(sa.text("SELECT lost FROM runs")).scalar() == 0
 
 
+def test_a_run_that_needs_more_memory_gets_more_once(engine, slot, submit):
+    run, devices = submit(), (Device("w1/cpu0", "cpu", 2**40),)
+    assert slot("large", devices=devices).take_one()
+    waiting = get_run(engine, run.id)
+    assert (waiting.state, waiting.memory) == (State.queued, 2 * run.memory)
+    assert waiting.reason.startswith(f"out of memory: more than {run.memory}, at step 10; back in the queue")
+    assert slot("large", devices=devices).take_one()
+    assert get_run(engine, run.id).state == State.failed
+
+
 def test_a_run_whose_time_is_over_ends_with_a_checkpoint(engine, slot, submit):
     run = submit()
     with engine.begin() as connection:
@@ -217,7 +228,7 @@ def test_the_training_process_knows_no_secret(engine, slot, submit, logged, monk
     monkeypatch.setenv("LASER_DATABASE_URL", "postgresql://user:password@host/db")
     monkeypatch.setenv("PGPASSWORD", "password")
     run = submit()
-    slot("environment", gpu="7").take_one()
+    slot("environment", devices=(Device("u", "GPU", visible="7"),)).take_one()
     names = logged(run.id)[0].split()
     assert {"PATH", "CUDA_VISIBLE_DEVICES", "OMP_WAIT_POLICY"} <= set(names)
     assert not {"LASER_DATABASE_URL", "PGPASSWORD", "PYTEST_CURRENT_TEST"} & set(names)

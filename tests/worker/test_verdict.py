@@ -8,8 +8,8 @@ import signal
 import pytest
 
 from store.states import State
-from worker.job import DONE, FAILED, NO_ROOM, STOPPED
-from worker.verdict import Finish, Lose, Release, judge
+from worker.job import DONE, FAILED, NO_ROOM, STOPPED, TOO_BIG
+from worker.verdict import Finish, Grow, Lose, Release, judge
 
 
 @pytest.mark.parametrize("exit_code", [DONE, FAILED, STOPPED, -signal.SIGKILL])
@@ -64,6 +64,11 @@ def test_a_killed_run_is_lost(number):
 def test_the_reason_names_the_signal_and_suspects_memory():
     assert "SIGKILL (out of memory?)" in judge(-9, False, "", 0, "").reason
     assert "signal 200" in judge(-200, False, "", 0, "").reason
+
+
+def test_a_run_out_of_memory_is_given_more():
+    assert judge(TOO_BIG, False, "", 9, "out of memory") == Grow("out of memory, at step 9")
+    assert judge(TOO_BIG, False, "cancel", 9, "out of memory").state == State.cancelled
 
 
 def test_a_silent_end_is_a_failure():

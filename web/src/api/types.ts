@@ -1786,6 +1786,31 @@ export interface components {
              */
             time_limit_s: number | null;
             /**
+             * Memory Asked
+             * @description Bytes on its device, where its owner said.
+             */
+            memory_asked: number | null;
+            /**
+             * Memory
+             * @description Bytes reserved at its start: asked for, guessed or grown; 0 for unknown.
+             */
+            memory: number;
+            /**
+             * Memory Held
+             * @description Bytes reserved when it was last carried out.
+             */
+            memory_held: number | null;
+            /**
+             * Memory Peak
+             * @description Bytes that it was measured to hold on its device.
+             */
+            memory_peak: number | null;
+            /**
+             * Device
+             * @description Where it was last carried out.
+             */
+            device: string | null;
+            /**
              * After
              * @description Ids of runs that must have succeeded before it starts.
              */
@@ -1919,6 +1944,31 @@ export interface components {
              */
             time_limit_s: number | null;
             /**
+             * Memory Asked
+             * @description Bytes on its device, where its owner said.
+             */
+            memory_asked: number | null;
+            /**
+             * Memory
+             * @description Bytes reserved at its start: asked for, guessed or grown; 0 for unknown.
+             */
+            memory: number;
+            /**
+             * Memory Held
+             * @description Bytes reserved when it was last carried out.
+             */
+            memory_held: number | null;
+            /**
+             * Memory Peak
+             * @description Bytes that it was measured to hold on its device.
+             */
+            memory_peak: number | null;
+            /**
+             * Device
+             * @description Where it was last carried out.
+             */
+            device: string | null;
+            /**
              * After
              * @description Ids of runs that must have succeeded before it starts.
              */
@@ -1999,6 +2049,24 @@ export interface components {
             variant: number;
             /** Difference */
             difference: number;
+        };
+        /**
+         * Seen
+         * @description A device as the pool sees it.
+         */
+        Seen: {
+            /** Uid */
+            uid: string;
+            /** Name */
+            name: string;
+            /** Memory Bytes */
+            memory_bytes: number;
+            /** Used Bytes */
+            used_bytes: number;
+            /** Reserved Bytes */
+            reserved_bytes: number;
+            /** Runs */
+            runs: number;
         };
         /**
          * Series
@@ -2299,6 +2367,8 @@ export interface components {
             pools: string[];
             /** Schema */
             schema: string;
+            /** Devices */
+            devices: components["schemas"]["Seen"][];
             /** Outdated */
             outdated: boolean;
             /** Drained At */
@@ -3399,6 +3469,8 @@ export interface operations {
                 pool?: string;
                 /** @description After so many seconds of being carried out, over all attempts, it ends as failed, with a checkpoint. */
                 time_limit_s?: number | null;
+                /** @description MiB of its device, GPU or CPU slot; without it a guess from the configuration. */
+                gpu_memory?: number | null;
                 /** @description Ids of runs, with commas between: it waits until all have succeeded, and fails when one doesn't. */
                 after?: string;
             };
@@ -3657,6 +3729,8 @@ export interface operations {
                 pool?: string;
                 /** @description After so many seconds of being carried out, over all attempts, it ends as failed, with a checkpoint. */
                 time_limit_s?: number | null;
+                /** @description MiB of its device, GPU or CPU slot; without it a guess from the configuration. */
+                gpu_memory?: number | null;
                 /** @description Ids of runs, with commas between: it waits until all have succeeded, and fails when one doesn't. */
                 after?: string;
             };
@@ -3824,6 +3898,8 @@ export interface operations {
                 pool?: string;
                 /** @description After so many seconds of being carried out, over all attempts, it ends as failed, with a checkpoint. */
                 time_limit_s?: number | null;
+                /** @description MiB of its device, GPU or CPU slot; without it a guess from the configuration. */
+                gpu_memory?: number | null;
                 /** @description Ids of runs, with commas between: it waits until all have succeeded, and fails when one doesn't. */
                 after?: string;
             };

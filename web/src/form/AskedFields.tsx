@@ -32,6 +32,16 @@ export function AskedFields({ asked, change }: { asked: Asked; change: (asked: A
         onChange={(hours) => change({ ...asked, time_limit_s: typeof hours === "number" && hours > 0 ? hours * 3600 : undefined })}
         data-testid="asked-time-limit"
       />
+      <NumberInput
+        label="Device memory in MiB"
+        description="Empty lets it be guessed from the configuration."
+        size="xs"
+        min={1}
+        allowDecimal={false}
+        value={asked.gpu_memory ?? ""}
+        onChange={(mib) => change({ ...asked, gpu_memory: typeof mib === "number" && mib > 0 ? mib : undefined })}
+        data-testid="asked-memory"
+      />
       <TextInput
         label="After"
         description="Ids of runs, with commas between, that must have succeeded."

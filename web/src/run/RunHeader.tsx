@@ -111,6 +111,7 @@ function askedWords(run: Run): string {
     run.priority !== "normal" && `band ${run.priority}`,
     run.pool && `pool ${run.pool}`,
     run.time_limit_s !== null && `${duration(run.time_limit_s)} at most`,
+    run.memory_asked !== null && `${bytes(run.memory_asked)} of memory`,
     run.after.length > 0 && `after ${run.after.join(", ")}`,
   ];
   return words.filter(Boolean).join(" · ");

@@ -14,10 +14,11 @@ export interface Asked {
   priority: Run["priority"];
   pool: string;
   time_limit_s: number | undefined;
+  gpu_memory: number | undefined;
   after: string;
 }
 
-export const ASKED: Asked = { priority: "normal", pool: "", time_limit_s: undefined, after: "" };
+export const ASKED: Asked = { priority: "normal", pool: "", time_limit_s: undefined, gpu_memory: undefined, after: "" };
 
 /** ``key`` makes a repeated click, or a retry after a lost answer, the same run. */
 export const createRun = (config: JsonObject, asked: Asked, key: string) =>

@@ -8,6 +8,7 @@ import { Ago } from "~/ui/Ago";
 import { Command } from "~/ui/Copy";
 import { Empty, Failure } from "~/ui/Empty";
 import { PageHead } from "~/ui/PageHead";
+import { bytes } from "~/ui/format";
 import { Progress } from "~/ui/Progress";
 import { failed } from "~/ui/toast";
 import { QueuePanels } from "./QueuePanels";
@@ -59,12 +60,33 @@ function WorkerCard({ worker }: { worker: Worker }) {
         <dt>Version</dt>
         <dd className="mono">{worker.version}</dd>
       </dl>
+      {worker.devices.map((device) => device.memory_bytes > 0 && <DeviceMemory key={device.uid} device={device} />)}
       <div className={classes.slots}>
         {Array.from({ length: Math.max(worker.slots, worker.runs.length) }, (_, i) => (
           <Slot key={i} run={worker.runs[i]} />
         ))}
       </div>
     </li>
+  );
+}
+
+/** How much of a device's memory is reserved for runs, and how much is measured to be used. */
+function DeviceMemory({ device }: { device: Worker["devices"][number] }) {
+  const { memory_bytes: total, used_bytes: used, reserved_bytes: reserved } = device;
+  const words = `${bytes(reserved)} reserved, ${bytes(used)} used, ${bytes(Math.max(0, total - Math.max(used, reserved)))} free`;
+  return (
+    <div className={classes.device} title={device.uid} data-testid="device">
+      <span>
+        {device.name} · {device.runs} {device.runs === 1 ? "run" : "runs"}
+      </span>
+      <span className="faint num">
+        {words} of {bytes(total)}
+      </span>
+      <span className={classes.memory} aria-hidden>
+        <i style={{ width: `${Math.min(100, (100 * reserved) / total)}%` }} />
+        <b style={{ width: `${Math.min(100, (100 * used) / total)}%` }} />
+      </span>
+    </div>
   );
 }
 
