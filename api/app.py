@@ -21,6 +21,7 @@ from api import (
     filters,
     guards,
     log,
+    login,
     metrics,
     problems,
     prometheus,
@@ -99,7 +100,7 @@ def build(settings: Settings, engine: sa.Engine) -> FastAPI:
         guards.require_guards(room.router.routes)
         api.include_router(room.router)
     app.include_router(api)
-    app.include_router(session.login_router)
+    app.include_router(login.router)
     app.include_router(prometheus.router)
     app.include_router(ui.router)  # last: it takes every address that is left
     problems.install(app)

@@ -16,7 +16,16 @@ from store.access import Principal
 from store.settings import LOOPBACK
 
 COOKIE = "laser_session"
-OPEN = frozenset({("GET", "/api/v1/health"), ("GET", "/login"), ("POST", "/api/v1/session")})
+OPEN = frozenset(
+    {
+        ("GET", "/api/v1/health"),
+        ("POST", "/api/v1/session"),
+        ("GET", "/login"),
+        ("POST", "/login"),
+        ("GET", "/login/oidc"),
+        ("GET", "/login/oidc/callback"),
+    }
+)
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 SESSION = "/api/v1/session"  # logging out is open to everybody
 METRICS = "/metrics"
@@ -81,12 +90,12 @@ def _change_refusal(request: Request, principal: Principal, by_cookie: bool) -> 
             f"{principal.name!r} is a viewer, who reads everything and changes nothing; an admin can change the role."
         )
         return problems.respond(request, 403, detail)
-    if by_cookie and not _from_our_pages(request):
+    if by_cookie and not from_our_pages(request):
         return problems.respond(request, 403, "A change with a session cookie must come from this server's own pages.")
     return None
 
 
-def _from_our_pages(request: Request) -> bool:
+def from_our_pages(request: Request) -> bool:
     """CSRF: browsers say where a request comes from; one that doesn't is no browser of ours."""
     origin = request.headers.get("origin")
     if origin is not None:
@@ -104,7 +113,7 @@ def _secret(request: HTTPConnection) -> tuple[str, bool]:
 
 def _who_are_you(request: Request) -> Response:
     if "text/html" in request.headers.get("accept", "") and not request.url.path.startswith("/api/"):
-        return pages.login_needed()
+        return pages.login(has_provider=bool(request.app.state.settings.oidc_issuer))
     detail = (
         "Send Authorization: Bearer TOKEN (the token is in $LASER_HOME/token), or open a session with `laser open`."
     )

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Response
-from fastapi.responses import RedirectResponse
+from fastapi import APIRouter, Depends, Response
 from starlette.requests import Request
 
-from api import models, pages
+from api import models
 from api.body import documented, json_body, parsed
 from api.context import Engine, Speaker
 from api.gate import COOKIE
 from api.guards import whose
+from api.login import set_cookie
 from api.problems import RESPONSES, RequestProblem
 from laser_core.schema import Problem
-from store import access
+from store import access, audit
 
 router = APIRouter(tags=["session"], responses=RESPONSES)
-login_router = APIRouter(include_in_schema=False)
 
 _BODY: dict[str, Any] = {
     "security": [],
@@ -61,10 +60,11 @@ def open_session(
         raise RequestProblem(422, "Send the login code.", Problem("code", "expected a string"))
     secret = access.redeem_login_code(engine, code)
     if secret is None:
+        audit.login_refused(engine, "code", f"from {request.client.host if request.client else 'unknown'}")
         raise RequestProblem(
             401, "The login code is unknown, used already or too old; `laser open` or an admin makes a new one."
         )
-    _set_cookie(request, response, secret)
+    set_cookie(request, response, secret)
 
 
 @router.delete("/session", status_code=204, summary="Log this browser out")
@@ -73,26 +73,3 @@ def close_session(response: Response, engine: Engine, speaker: Speaker) -> None:
     if speaker.kind == "session":
         access.revoke(engine, speaker.secret_id, by=speaker.user_id)
     response.delete_cookie(COOKIE, path="/", httponly=True, samesite="strict")
-
-
-@login_router.get("/login")
-def login(request: Request, engine: Engine, code: Annotated[str, Query(max_length=200)] = "") -> Response:
-    """Where the printed link leads."""
-    secret = access.redeem_login_code(engine, code) if code else None
-    if secret is None:
-        return pages.login_needed(spent=bool(code))
-    response = RedirectResponse("/", 303)
-    _set_cookie(request, response, secret)
-    return response
-
-
-def _set_cookie(request: Request, response: Response, secret: str) -> None:
-    response.set_cookie(
-        COOKIE,
-        secret,
-        max_age=access.SESSION_TTL_S,
-        path="/",
-        httponly=True,
-        samesite="strict",
-        secure=request.url.scheme == "https",
-    )

@@ -198,6 +198,25 @@ def redeem_login_code(engine: sa.Engine, code: str, *, now: float | None = None)
         return secret
 
 
+def open_session(
+    engine: sa.Engine,
+    user_id: str,
+    how: str,
+    scope: Scope = "all",
+    until: float | None = None,
+    *,
+    now: float | None = None,
+) -> tuple[str, float]:
+    """(secret, seconds of life) of a new session of 30 days, ``until`` at most; ``how`` is for the audit log."""
+    now = time.time() if now is None else now
+    ttl_s = SESSION_TTL_S if until is None else min(SESSION_TTL_S, until - now)
+    with write(engine) as connection:
+        _forget_expired(connection, now)
+        session_id, secret = _add(connection, user_id, "session", scope, now, ttl_s, f"browser, by {how}")
+        audit.record(connection, user_id, "login", session_id, now, f"by {how}")
+    return secret, ttl_s
+
+
 def revoke(
     engine: sa.Engine, secret_id: str, *, of: Owners = None, by: str | None = None, now: float | None = None
 ) -> None:

@@ -36,6 +36,7 @@ Action = Literal[
     "worker.undrain",
     "change",
 ]
+REFUSED_LOGINS_KEPT = 30  # of a minute
 Outcome = Literal["done", "refused"]
 
 
@@ -72,6 +73,17 @@ def refused(engine: sa.Engine, user_id: str, address: str, detail: str = "", *, 
     """A change that ``user_id`` wasn't allowed to make at ``address``."""
     with write(engine) as connection:
         record(connection, user_id, "change", address, time.time() if now is None else now, detail, "refused")
+
+
+def login_refused(engine: sa.Engine, how: str, detail: str, *, now: float | None = None) -> None:
+    """A login that didn't work. Of many in a minute only the first are kept: nobody shall fill the disk by guessing."""
+    now = time.time() if now is None else now
+    newest = sa.select(audit.c.action, audit.c.outcome, audit.c.time).order_by(audit.c.number.desc())
+    with write(engine) as connection:
+        rows = connection.execute(newest.limit(2 * REFUSED_LOGINS_KEPT)).all()
+        lately = [row for row in rows if (row.action, row.outcome) == ("login", "refused") and row.time > now - 60]
+        if len(lately) < REFUSED_LOGINS_KEPT:
+            record(connection, None, "login", how, now, detail, "refused")
 
 
 def entries(engine: sa.Engine, before: int | None = None, limit: int = 50) -> list[Entry]:

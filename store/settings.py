@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from store.policy import Policy
@@ -39,6 +39,14 @@ class Settings(BaseSettings):
     port: int = Field(default=8420, ge=0, le=65_535)
     web_dir: Annotated[Path, AfterValidator(_absolute)] = Field(
         default=Path(__file__).parents[1] / "web" / "dist", description="The built web UI, which the API serves."
+    )
+
+    oidc_issuer: str = Field(default="", description="https:// address of an OpenID Connect provider; empty for none.")
+    oidc_client_id: str = ""
+    oidc_client_secret: SecretStr = SecretStr("")
+    oidc_domains: str = Field(
+        default="",
+        description='E-mail domains, between blanks, whose people become members at their first login; "*" for all.',
     )
 
     lease_s: float = Field(default=20, gt=0, description="A worker silent for so long has lost its run.")
@@ -92,6 +100,10 @@ class Settings(BaseSettings):
     def cpu_slots(self) -> tuple[int, ...]:
         """Bytes of each."""
         return tuple(int(mib) * MIB for mib in self.cpu_memory.split()) or (0,)
+
+    @property
+    def oidc_domain_names(self) -> frozenset[str]:
+        return frozenset(self.oidc_domains.lower().replace(",", " ").split())
 
     @property
     def pool_labels(self) -> tuple[str, ...]:

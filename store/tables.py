@@ -56,6 +56,8 @@ users = Table(
     Column("usage_at", Time, nullable=False, server_default="0"),
     Column("most_running", sa.Integer, nullable=False, server_default="0"),  # 0: the policy's own limit
     Column("disabled_at", Time),
+    Column("subject", sa.String(500)),  # "issuer|sub" of who logs in through OpenID Connect
+    Index("ix_users_subject", "subject", unique=True),
 )
 
 secrets = Table(

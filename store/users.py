@@ -60,6 +60,28 @@ def add(engine: sa.Engine, name: str, role: Role, *, by: str | None = None, now:
         return User(**row._mapping)
 
 
+def of_identity(
+    engine: sa.Engine, subject: str, email: str, domains: frozenset[str], *, now: float | None = None
+) -> User | None:
+    """The user whom an identity provider knows as ``subject``: bound to it already, or called like the checked ``email``,
+    or, for an address in one of ``domains`` ("*": any), made a member now. None for anybody else, and who is disabled."""
+    now = time.time() if now is None else now
+    is_welcome = bool(domains & {"*", email.rpartition("@")[2].lower()}) and bool(email)
+    with write(engine) as connection:
+        row = connection.execute(sa.select(*_COLUMNS).where(users.c.subject == subject)).one_or_none()
+        if row is None and email:
+            unbound = sa.and_(users.c.name == email, users.c.subject.is_(None), users.c.id != LOCAL_USER)
+            bind = sa.update(users).where(unbound).values(subject=subject).returning(*_COLUMNS)
+            row = connection.execute(bind).one_or_none()
+        if row is None and is_welcome and _NAME.fullmatch(email):
+            values = {"id": "u_" + secrets.token_hex(6), "name": email, "role": "member", "created_at": now}
+            made = insert(connection, users).values(**values, subject=subject).on_conflict_do_nothing()
+            row = connection.execute(made.returning(*_COLUMNS)).one_or_none()
+            if row is not None:
+                audit.record(connection, row.id, "user.create", row.id, now, f"{email} as member, by first login")
+    return None if row is None or row.disabled_at is not None else User(**row._mapping)
+
+
 def list_users(engine: sa.Engine) -> list[User]:
     """Oldest first."""
     with read(engine) as connection:

@@ -86,6 +86,9 @@ TABLE = {
     "GET //openapi.json": "401 200 200 200 200",
     "HEAD //openapi.json": "401 200 200 200 200",
     "GET //metrics": "401 200 200 200 200",
+    "POST //login": "401 401 401 401 401",  # without a token
+    "GET //login/oidc": "404 404 404 404 404",  # where no provider is set
+    "GET //login/oidc/callback": "404 404 404 404 404",
     "GET //login": "401 401 401 401 401",  # without a code
     "GET //{path:page}": "401 200 200 200 200",
     "HEAD //{path:page}": "401 200 200 200 200",
