@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -28,6 +27,7 @@ from client.stack import Options, running_here, running_stack
 
 BASELINE = "none"
 TAG = "demo"
+MARGIN = 2.0  # percentage points
 PRESETS = ("demo", "sudoku-4x4-none")
 POLL_S = 0.5
 PATIENCE_S = 90.0  # how long the platform may be away: the stack restarts what dies
@@ -86,37 +86,42 @@ def platform(home: Home, console: Console) -> Iterator[tuple[str, Tend, bool]]:
 
 
 def run_demo(client: Client, plan: Plan, console: Console, tend: Tend) -> Outcome:
-    """Trains, watches and compares. Interrupted, it cancels its runs."""
-    runs: list[Json] = []
+    """Trains, watches and compares, as an experiment of the platform. Interrupted, it cancels its runs."""
+    config = experiment(_preset(client), plan)
+    made: Json | None = None
     try:
-        name = secrets.token_hex(6)
-        for config in configurations(_preset(client), plan):
-            runs.append(client.submit(config, f"demo-{name}-{config['store']['kind']}-{config['seed']}"))
-        runs = _watch(client, runs, plan.keep_going, console, tend)
+        made = client.experiments.submit(config)
+        found = sorted(client.iter_runs(tag=made["id"], limit=200), key=lambda run: run["number"])
+        runs = _watch(client, found, plan.keep_going, console, tend)
     except BaseException:
-        _cancel(client, runs)
+        if made is not None:
+            with suppress(LaserError):  # it may have gone with the platform
+                client.experiments.cancel(made["id"])
         raise
     comparison = client.compare([run["id"] for run in runs])
-    return Outcome(_report(client, runs, comparison), comparison)
+    return Outcome(_report(runs, comparison, f"{client.url}/experiments/{made['id']}"), comparison)
 
 
-def configurations(preset: Json, plan: Plan) -> list[Json]:
-    """The preset for every seed and variant, pairs together, their order reversed with every other seed."""
+def experiment(preset: Json, plan: Plan) -> Json:
+    """The preset with every variant for every seed."""
     variants = list(dict.fromkeys((BASELINE, *plan.variants)))
     if len(variants) < 2:
         raise BadInput(f"--variants: name at least one store beside {BASELINE}, such as laser-fused")
-    result = []
-    for seed in range(plan.seeds):
-        for kind in variants if seed % 2 == 0 else reversed(variants):
-            store = preset["store"] if preset.get("store", {}).get("kind") == kind else {"kind": kind}
-            tags = list(dict.fromkeys((*preset.get("tags", ()), TAG)))
-            config = {**preset, "name": f"demo · {kind} · seed {seed}", "tags": tags, "seed": seed, "store": store}
-            if plan.steps is not None:
-                config["training"] = {**preset.get("training", {}), "steps": plan.steps}
-            if plan.puzzles is not None:
-                config["task"] = {**preset.get("task", {}), "test_puzzles": plan.puzzles}
-            result.append(config)
-    return result
+    own = preset.get("store", {})
+    base = {**preset, "tags": list(dict.fromkeys((*preset.get("tags", ()), TAG)))}
+    base.pop("store", None)
+    if plan.steps is not None:
+        base["training"] = {**preset.get("training", {}), "steps": plan.steps}
+    if plan.puzzles is not None:
+        base["task"] = {**preset.get("task", {}), "test_puzzles": plan.puzzles}
+    stores = {kind: own if own.get("kind") == kind else {"kind": kind} for kind in variants}
+    return {
+        "name": "demo",
+        "margin": MARGIN,
+        "seeds": plan.seeds,
+        "variants": {kind: {"store": store} for kind, store in stores.items()},
+        "base": base,
+    }
 
 
 def require_writable(report: Path) -> None:
@@ -186,7 +191,7 @@ def _cancel(client: Client, runs: list[Json]) -> None:
                 client.cancel(run["id"])
 
 
-def _report(client: Client, runs: list[Json], comparison: Json) -> Json:
+def _report(runs: list[Json], comparison: Json, url: str) -> Json:
     rows = [
         {
             "id": run["id"],
@@ -200,8 +205,7 @@ def _report(client: Client, runs: list[Json], comparison: Json) -> Json:
         }
         for run in sorted(runs, key=lambda run: run["number"])
     ]
-    query = "&".join(f"run={run['id']}" for run in rows)
-    return {"runs": rows, "url": f"{client.url}/compare?{query}", "summary": comparison["summary"]}
+    return {"runs": rows, "url": url, "summary": comparison["summary"]}
 
 
 def _whole(value: float | None) -> int | None:

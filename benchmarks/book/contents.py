@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks.book import accuracy, front, lab, pool, science, verdicts
+from benchmarks.book import accuracy, experiment, front, lab, pool, science, verdicts
 from benchmarks.book.page import Section, table
 
 HEAD = """# Results
@@ -17,7 +17,15 @@ times are fractions.
 
 def sections(folder: Path) -> list[Section]:
     """Every section, measured or not."""
-    parts = (front.sections, accuracy.sections, science.sections, verdicts.sections, pool.sections, lab.sections)
+    parts = (
+        front.sections,
+        accuracy.sections,
+        experiment.sections,
+        science.sections,
+        verdicts.sections,
+        pool.sections,
+        lab.sections,
+    )
     return [section for part in parts for section in part(folder)]
 
 

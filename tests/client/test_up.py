@@ -130,6 +130,7 @@ def test_demo_writes_its_report_and_its_runs_stay(home_path: Path, tmp_path: Pat
         assert 0 <= run["exact_accuracy"] <= 1
         assert 0 < run["saved_bytes"] <= run["eager_bytes"]
         assert run["step_time_s"] > 0
+    assert "/experiments/x_" in report["url"]
     assert output.rstrip().splitlines()[-1].startswith("demo: 2 of 2 runs succeeded")
     assert not (tmp_path / "demo-report.json.tmp").exists()
 

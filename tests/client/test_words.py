@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from client import render
-from client.demo import Plan, configurations
+from client.demo import Plan, experiment
 from client.errors import BadInput
 from client.sse import Message, parse
 from client.submission import parse_yaml, read_config, with_settings
@@ -93,7 +93,7 @@ def test_names_can_neither_style_nor_drive_the_terminal() -> None:
     assert "[red]x[/red]" in capture.get()
 
 
-def test_the_demo_pairs_variants_by_seed_and_turns_their_order() -> None:
+def test_the_demo_is_an_experiment_of_every_variant_and_seed() -> None:
     preset = {
         "kind": "train",
         "seed": 9,
@@ -101,13 +101,17 @@ def test_the_demo_pairs_variants_by_seed_and_turns_their_order() -> None:
         "tags": ["4x4"],
         "training": {"steps": 9, "ema": 0.9},
     }
-    configs = configurations(preset, Plan(2, ("laser-fused", "none", "laser"), steps=5, puzzles=7))
-    assert [(config["seed"], config["store"]["kind"]) for config in configs] == [
-        (0, "none"), (0, "laser-fused"), (0, "laser"), (1, "laser"), (1, "laser-fused"), (1, "none"),
-    ]  # fmt: skip
-    for config in configs:
-        assert config["training"] == {"steps": 5, "ema": 0.9}
-        assert config["task"] == {"test_puzzles": 7}
-        assert config["tags"] == ["4x4", "demo"]
+    config = experiment(preset, Plan(2, ("laser-fused", "none", "laser"), steps=5, puzzles=7))
+    assert config["seeds"] == 2
+    assert list(config["variants"]) == [
+        "none",
+        "laser-fused",
+        "laser",
+    ]  # the platform turns their order with every seed
+    assert config["variants"]["none"] == {"store": preset["store"]}
+    assert config["base"]["training"] == {"steps": 5, "ema": 0.9}
+    assert config["base"]["task"] == {"test_puzzles": 7}
+    assert config["base"]["tags"] == ["4x4", "demo"]
+    assert "store" not in config["base"]
     with pytest.raises(BadInput, match="name at least one store beside none"):
-        configurations(preset, Plan(3, ("none",)))
+        experiment(preset, Plan(3, ("none",)))
