@@ -147,10 +147,15 @@ def _print_estimate(estimate: Json, as_json: bool) -> None:
     if as_json:
         print_json(estimate)
         return
-    table = _table("Group", "Runs", "Activations", "Step", "A run", "From")
+    table = _table("Group", "Runs", "Memory at start", "Activations", "Step", "A run", "From")
     for group in estimate["groups"]:
         name = " · ".join(filter(None, (group["variant"], group["point"])))
-        told = size_words(group["saved_bytes"]), duration(group["step_time_s"]), duration(group["run_s"])
+        told = (
+            size_words(group["start_bytes"]),
+            size_words(group["saved_bytes"]),
+            duration(group["step_time_s"]),
+            duration(group["run_s"]),
+        )
         table.add_row(escape(name), str(group["runs"]), *told, group["basis"])
     out.print(table)
     runs, slots = f"{estimate['runs']} runs", estimate["slots"]

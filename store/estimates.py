@@ -16,6 +16,7 @@ from typing import Any, Literal
 import sqlalchemy as sa
 
 from laser_core.config import ExperimentConfig, MazeTask, SudokuTask, TrainConfig, parse_run, plan
+from laser_core.estimate import start_bytes
 from laser_core.schema import ConfigError, to_json
 from store.compare import value_of
 from store.database import read
@@ -31,12 +32,14 @@ Basis = Literal["runs alike", "scaled from others", "not known"]
 
 @dataclass(frozen=True)
 class GroupEstimate:
-    """One run of a group: activation bytes held, seconds a step, seconds in all; None where nothing is known."""
+    """One run of a group: what it asks of its device's memory at its start, by its configuration alone; activation bytes held,
+    seconds a step, seconds in all; None where nothing is known of these."""
 
     variant: str
     point: str
     runs: int
     basis: Basis
+    start_bytes: int
     saved_bytes: float | None
     step_time_s: float | None
     run_s: float | None
@@ -104,7 +107,7 @@ class _Known:
             time = _middle(v * time_ratio for run, _, time_ratio in ratios if (v := value_of(run, "step_time_s")))
             basis = "scaled from others" if ratios else basis
         run_s = None if time is None else time * config.training.steps
-        return GroupEstimate(variant, point, len(configs), basis, saved, time, run_s)
+        return GroupEstimate(variant, point, len(configs), basis, start_bytes(config), saved, time, run_s)
 
 
 def _finished(connection: sa.Connection) -> list[Run]:

@@ -8,7 +8,8 @@ import threading
 import pytest
 import sqlalchemy as sa
 
-from laser_core.config import parse_experiment, parse_run
+from laser_core.config import parse_experiment, parse_run, plan
+from laser_core.estimate import start_bytes
 from laser_core.verdicts import verdict
 from store import claims, experiments, workers
 from store.errors import Conflict, NotFound, Refused
@@ -194,6 +195,7 @@ def test_what_it_will_take(engine, make, end):
     config = parse_experiment(CONFIG)
     unknown = estimate(engine, config)
     assert (unknown.runs, unknown.duration_s, unknown.groups[0].basis) == (16, None, "not known")
+    assert unknown.groups[0].start_bytes == start_bytes(plan(config)[0].config) > 10**6
     make()
     end(lambda config: measured(config) | {"step_time_s": 2.0})
     workers.register(engine, "w", "host", 1, 4, "cpu", "1")

@@ -1310,7 +1310,8 @@ export interface components {
         };
         /**
          * GroupEstimate
-         * @description One run of a group: activation bytes held, seconds a step, seconds in all; None where nothing is known.
+         * @description One run of a group: what it asks of its device's memory at its start, by its configuration alone; activation bytes held,
+         *     seconds a step, seconds in all; None where nothing is known of these.
          */
         GroupEstimate: {
             /** Variant */
@@ -1324,6 +1325,8 @@ export interface components {
              * @enum {string}
              */
             basis: "runs alike" | "scaled from others" | "not known";
+            /** Start Bytes */
+            start_bytes: number;
             /** Saved Bytes */
             saved_bytes: number | null;
             /** Step Time S */

@@ -108,6 +108,7 @@ function Cost({ estimate }: { estimate: Estimate }) {
             <tr>
               <th>Group</th>
               <th>Runs</th>
+              <th title="What a run asks of its device’s memory, by its configuration">At start</th>
               <th>Activations</th>
               <th>A run</th>
             </tr>
@@ -117,6 +118,7 @@ function Cost({ estimate }: { estimate: Estimate }) {
               <tr key={group.variant + group.point} title={group.basis}>
                 <td>{[group.variant, group.point].filter(Boolean).join(" · ")}</td>
                 <td>{group.runs}</td>
+                <td>{bytes(group.start_bytes)}</td>
                 <td>{bytes(group.saved_bytes)}</td>
                 <td>{duration(group.run_s)}</td>
               </tr>
