@@ -25,7 +25,7 @@ from store.filters import All, AnyOf, Node, Not, Op, Term, Word, parse, wrong
 from store.policy import BANDS
 from store.runs import owned
 from store.states import State
-from store.tables import run_tags, runs, series, users
+from store.tables import experiment_runs, experiments, run_tags, runs, series, users
 from store.users import Owners
 
 Kind = Literal["choice", "text", "number", "duration", "time"]
@@ -62,6 +62,7 @@ FIELDS = (
     Field("id", "text", "Such as r_mzxw6ytboi4a."),
     Field("tag", "text", "One of its tags."),
     Field("owner", "text", "Whose it is, by name or id.", ("me",)),
+    Field("experiment", "text", "The experiment it belongs to, by name or id."),
     Field("worker", "text", "Who trains or trained it."),
     Field("pool", "text", "The label that its worker must have."),
     Field("note", "text", "What people wrote on it."),
@@ -213,12 +214,12 @@ def _term(term: Term, me: str, now: float) -> Condition:
         return among(run_tags.c.run, _text(run_tags.c.tag, term))
     if term.field == "owner":
         return _owner(term, me)
+    if term.field == "experiment":
+        return _experiment(term)
     column = single_value(term.field)
     assert column is not None, term.field
     if field.kind == "choice":
-        chosen = _choices(term, field)
-        if not chosen:
-            return column != ""
+        chosen = _choices(term, field) or list(field.values)  # "*": any of them
         return column.in_([BANDS[name] for name in chosen] if term.field == "priority" else chosen)  # type: ignore[index]
     if field.kind == "text":
         return _text(column, term)
@@ -243,6 +244,12 @@ def _owner(term: Term, me: str) -> Condition:
     names = [_plain(value) for value in term.values]
     ids = [me if name == "me" else name for name in names]
     return sa.or_(runs.c.owner_id.in_(ids), runs.c.owner_id.in_(sa.select(users.c.id).where(users.c.name.in_(names))))
+
+
+def _experiment(term: Term) -> Condition:
+    named = sa.or_(_text(experiments.c.name, term), _text(experiments.c.id, term))
+    numbers = sa.select(experiments.c.number).where(named)
+    return _in(experiment_runs.c.run, experiment_runs.c.experiment.in_(numbers))
 
 
 def _config_column(name: str, kind: Kind) -> sa.ColumnElement[Any]:

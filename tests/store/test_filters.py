@@ -21,7 +21,7 @@ from store.filters import MAX_DEPTH, MAX_LENGTH, MAX_TERMS, All, AnyOf, Not, Ter
 from store.requests import Request
 from store.run_list import RunQuery, list_runs
 from store.runs import create_run, get_run
-from store.tables import runs, series
+from store.tables import experiment_runs, experiments, runs, series
 
 NOW = 1_793_000_000.0  # 2026-10-26
 DAY_S = 86_400.0
@@ -150,6 +150,12 @@ def many(engine, owner):
             if rows:
                 numbers = {"points": 1, "step": 1, "tail_step": 1, "tail_points": 1}
                 connection.execute(sa.insert(series), [row | numbers for row in rows])
+    made = {"owner_id": owner, "config": {}, "planned": 1, "created_at": NOW}
+    with engine.begin() as connection:
+        for number, name in enumerate(("grid", "x_grid"), 1):
+            connection.execute(sa.insert(experiments).values(number=number, id=f"e_{number}", name=name, **made))
+        members = [{"run": n, "experiment": n % 2 + 1, "variant": "a", "point": ""} for n in range(3, 31, 3)]
+        connection.execute(sa.insert(experiment_runs), members)
     with engine.connect() as connection:
         ids = connection.execute(sa.select(runs.c.id).order_by(runs.c.number)).scalars().all()
     return [get_run(engine, run_id) for run_id in ids]
@@ -185,6 +191,8 @@ def found(values, field):
         return list(run.tags)
     if field == "owner":
         return [run.owner_name]
+    if field == "experiment":
+        return [["grid", "x_grid"][run.number % 2]] if run.number % 3 == 0 else []
     value = whole[field] if field in whole else getattr(run, field)
     return [] if value is None else [value]
 
@@ -242,8 +250,8 @@ def possible_terms():
     choices = []
     for name, kind, known_values in fields:
         values = st.sampled_from(known_values) if kind == "choice" else by_kind[kind]
-        if name in ("owner", "tag") or name.startswith("config."):
-            extra = {"owner": ("me", "ada"), "tag": tuple(TAGS)}.get(name, known_values)
+        if name in ("owner", "tag", "experiment") or name.startswith("config."):
+            extra = {"owner": ("me", "ada"), "tag": tuple(TAGS), "experiment": ("grid",)}.get(name, known_values)
             values = values | st.sampled_from(extra) if extra and kind == "text" else values
         for op in OPERATORS[kind]:
             given = st.lists(values, min_size=1, max_size=2).map(tuple) if op in "=~" else values.map(lambda v: (v,))
