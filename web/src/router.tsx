@@ -15,24 +15,26 @@ const list = (value: unknown): string[] | undefined => {
 const root = createRootRoute({ component: Shell, notFoundComponent: NotFound, errorComponent: Crash });
 
 export interface RunsSearch {
-  text?: string | undefined;
+  filter?: string | undefined;
   state?: string[] | undefined;
   store?: string | undefined;
   kind?: string | undefined;
   tag?: string[] | undefined;
   sort?: string | undefined;
+  col?: string[] | undefined;
 }
 
 export const runsRoute = createRoute({
   getParentRoute: () => root,
   path: "/",
   validateSearch: (search: Search): RunsSearch => ({
-    text: text(search.text),
+    filter: text(search.filter),
     state: list(search.state),
     store: text(search.store),
     kind: text(search.kind),
     tag: list(search.tag),
     sort: text(search.sort),
+    col: list(search.col),
   }),
   component: lazyRouteComponent(() => import("~/runs/RunsPage"), "RunsPage"),
 });

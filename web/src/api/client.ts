@@ -34,7 +34,7 @@ export function query(path: string, params: Params = {}): string {
 }
 
 interface Options {
-  method?: "GET" | "POST" | "DELETE";
+  method?: "GET" | "POST" | "PATCH" | "DELETE";
   body?: unknown;
   form?: FormData;
   headers?: Record<string, string>;

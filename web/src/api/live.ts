@@ -69,7 +69,7 @@ function patchLists(client: QueryClient, run: RunSummary): boolean {
   client.setQueriesData<InfiniteData<RunPage>>({ queryKey: ["runs"] }, (data) => {
     if (!data?.pages.some((page) => page.items.some((item) => item.id === run.id))) return data;
     isShown = true;
-    const swap = (item: RunSummary) => (item.id === run.id ? run : item);
+    const swap = (item: RunSummary) => (item.id === run.id ? { ...run, fields: item.fields } : item);
     return { ...data, pages: data.pages.map((page) => ({ ...page, items: page.items.map(swap) })) };
   });
   return isShown;

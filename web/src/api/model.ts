@@ -49,6 +49,9 @@ export type Me = Schemas["Me"];
 export type Worker = Schemas["Worker"];
 export type WorkerList = Schemas["WorkerList"];
 export type Preset = Omit<Schemas["Preset"], "config"> & { config: JsonObject };
+export type FilterFields = Schemas["Known"];
+export type View = Schemas["View"];
+export type ViewList = Schemas["ViewList"];
 export type Problem = Schemas["FieldProblem"];
 
 /** What lists say of runs that train nothing. */

@@ -2,13 +2,16 @@
 import { infiniteQueryOptions, queryOptions, type QueryClient } from "@tanstack/react-query";
 import { query, request } from "~/api/client";
 import type {
-  ArtifactList, Comparison, DatasetList, DatasetPreview, EventPage, ExperimentPage, LogLine, LogPage, Me, Memory, Metrics, Preset, Queue, Run, RunPage,
-  Report, RunSummary, Traces, WorkerList,
+  ArtifactList, Comparison, DatasetList, DatasetPreview, EventPage, ExperimentPage, FilterFields, LogLine, LogPage, Me, Memory, Metrics,
+  Preset, Queue, Report, Run, RunPage, RunSummary, Traces, ViewList, WorkerList,
 } from "~/api/model";
 import { isFinal } from "~/api/model";
 import type { RootSchema } from "~/form/schema";
 
 export interface RunFilter {
+  filter?: string | undefined;
+  /** Fields of the configuration to tell of each run. */
+  config?: readonly string[] | undefined;
   text?: string | undefined;
   state?: readonly string[] | undefined;
   store?: string | undefined;
@@ -26,6 +29,17 @@ export const runsQuery = (filter: RunFilter) =>
     getNextPageParam: (page) => page.next_cursor ?? undefined,
     placeholderData: (previous) => previous,
   });
+
+/** What a filter box offers. */
+export const filterFieldsQuery = () =>
+  queryOptions({
+    queryKey: ["filter-fields"],
+    queryFn: ({ signal }) => request<FilterFields>("/filters/fields", { signal }),
+    staleTime: 60_000,
+  });
+
+export const viewsQuery = () =>
+  queryOptions({ queryKey: ["views"], queryFn: ({ signal }) => request<ViewList>("/views", { signal }) });
 
 /** Runs by filter in one page, for pickers and the compare page. */
 export const someRunsQuery = (filter: RunFilter, limit = 100) =>

@@ -4,7 +4,7 @@ import { useQuery } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
 import { useState } from "react";
 import { someRunsQuery } from "~/api/queries";
-import { Accuracy } from "~/runs/RunsTable";
+import { Accuracy } from "~/runs/columns";
 import { Empty, Failure } from "~/ui/Empty";
 import { Icon } from "~/ui/icons";
 import { Panel } from "~/ui/Panel";

@@ -4,7 +4,9 @@ import type { ReactNode } from "react";
 import { eagerBytes, exactAccuracy, isFinal, kindWord, savedBytes, savedFraction, stepTime, type Run, type WaitingRun } from "~/api/model";
 import { queueQuery, workersQuery } from "~/api/queries";
 import type { Connection } from "~/api/stream";
+import { Note } from "~/run/Note";
 import { RunActions } from "~/run/RunActions";
+import { TagEditor } from "~/run/TagEditor";
 import { LiveDot } from "~/shell/ConnectionBanner";
 import { Ago } from "~/ui/Ago";
 import { Copy } from "~/ui/Copy";
@@ -13,7 +15,6 @@ import { Icon } from "~/ui/icons";
 import { useTitle } from "~/ui/PageHead";
 import { Progress } from "~/ui/Progress";
 import { StateBadge } from "~/ui/StateBadge";
-import { Tags } from "~/ui/Tags";
 import { Variant } from "~/ui/variants";
 import { priorityWords, startWords } from "~/workers/QueuePanels";
 import classes from "./RunHeader.module.css";
@@ -48,10 +49,11 @@ export function RunHeader({ run, connection }: { run: Run; connection: Connectio
         {run.attempt > 1 && <span className="muted num">attempt {run.attempt}</span>}
         <span className="muted">{askedWords(run)}</span>
         <span className={classes.tags}>
-          <Tags tags={run.tags} />
+          <TagEditor run={run} />
         </span>
       </div>
       <Why run={run} />
+      <Note run={run} />
       <dl className={classes.facts}>
         <div className={classes.wide}>
           <Progress run={run} wide />

@@ -20,6 +20,15 @@ export interface Asked {
 
 export const ASKED: Asked = { priority: "normal", pool: "", time_limit_s: undefined, gpu_memory: undefined, after: "" };
 
+export interface RunChange {
+  add_tags?: string[];
+  remove_tags?: string[];
+  note?: string;
+}
+
+export const changeRun = (id: string, change: RunChange) =>
+  request<Run>(`/runs/${id}`, { method: "PATCH", body: change });
+
 /** ``key`` makes a repeated click, or a retry after a lost answer, the same run. */
 export const createRun = (config: JsonObject, asked: Asked, key: string) =>
   request<Run>(query("/runs", { ...asked }), { method: "POST", body: config, headers: { "Idempotency-Key": key } });

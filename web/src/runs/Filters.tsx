@@ -1,8 +1,6 @@
-import { CloseButton, Select, TextInput } from "@mantine/core";
-import { useDebouncedCallback } from "@mantine/hooks";
-import { useState } from "react";
+import { CloseButton, Select } from "@mantine/core";
 import type { RunsSearch } from "~/router";
-import { Icon } from "~/ui/icons";
+import { FilterBox } from "~/runs/FilterBox";
 import { variantColor } from "~/ui/variants";
 import classes from "./Runs.module.css";
 
@@ -12,9 +10,10 @@ const STORES = ["none", "checkpoint", "laser", "laser-fused", "laser-coded", "qu
 interface Props {
   search: RunsSearch;
   setSearch: (patch: Partial<RunsSearch>) => void;
+  error: unknown;
 }
 
-export function Filters({ search, setSearch }: Props) {
+export function Filters({ search, setSearch, error }: Props) {
   const states = search.state ?? [];
   const toggleState = (state: string) => {
     const next = states.includes(state) ? states.filter((s) => s !== state) : [...states, state];
@@ -22,7 +21,7 @@ export function Filters({ search, setSearch }: Props) {
   };
   return (
     <div className={classes.filters} role="search">
-      <SearchField value={search.text ?? ""} onChange={(text) => setSearch({ text: text || undefined })} />
+      <FilterBox value={search.filter ?? ""} onChange={(filter) => setSearch({ filter: filter || undefined })} error={error} />
       <div className={classes.chips} role="group" aria-label="States">
         {STATES.map((state) => (
           <button
@@ -63,33 +62,5 @@ export function Filters({ search, setSearch }: Props) {
         </span>
       ))}
     </div>
-  );
-}
-
-function SearchField({ value, onChange }: { value: string; onChange: (text: string) => void }) {
-  const [draft, setDraft] = useState(value);
-  const [seen, setSeen] = useState(value);
-  const [sent, setSent] = useState(value);
-  const send = useDebouncedCallback((text: string) => {
-    setSent(text);
-    onChange(text);
-  }, 250);
-  if (value !== seen) {
-    setSeen(value);
-    if (value !== sent) setDraft(value); // the address changed by other means than typing here
-  }
-  return (
-    <TextInput
-      className={classes.search}
-      leftSection={<Icon name="search" />}
-      placeholder="Search name, id or tag"
-      aria-label="Search runs"
-      value={draft}
-      onChange={(event) => {
-        setDraft(event.currentTarget.value);
-        send(event.currentTarget.value);
-      }}
-      data-testid="filter-text"
-    />
   );
 }

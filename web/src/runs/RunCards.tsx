@@ -1,6 +1,7 @@
 import { Checkbox } from "@mantine/core";
 import { savedFraction, stepTime, kindWord } from "~/api/model";
-import { Accuracy, NameAndTags, Saved, type RowsProps } from "~/runs/RunsTable";
+import { Accuracy, Saved, USUAL } from "~/runs/columns";
+import { NameAndTags, type RowsProps } from "~/runs/RunsTable";
 import { Ago } from "~/ui/Ago";
 import { seconds } from "~/ui/format";
 import { Progress } from "~/ui/Progress";
@@ -9,11 +10,11 @@ import { Variant } from "~/ui/variants";
 import classes from "./RunCards.module.css";
 
 /** The table's rows on a narrow window. */
-export function RunCards({ runs, selected, toggle }: RowsProps) {
+export function RunCards({ runs, columns, selected, toggle }: RowsProps) {
+  const more = columns.filter((column) => !USUAL.includes(column.id));
   return (
     <ul className={classes.list} data-testid="runs-cards">
       {runs.map((run) => {
-        const saved = savedFraction(run);
         return (
           <li key={run.id} className={classes.card} data-testid="run-row" data-run={run.id} data-state={run.state}>
             <div className={classes.head}>
@@ -40,12 +41,18 @@ export function RunCards({ runs, selected, toggle }: RowsProps) {
               </div>
               <div>
                 <dt>Memory</dt>
-                <dd className="num">{saved === null ? "–" : <Saved fraction={saved} />}</dd>
+                <dd className="num"><Saved fraction={savedFraction(run)} /></dd>
               </div>
               <div>
                 <dt>Step</dt>
                 <dd className="num">{seconds(stepTime(run))}</dd>
               </div>
+              {more.map((column) => (
+                <div key={column.id}>
+                  <dt>{column.title}</dt>
+                  <dd className="num">{column.cell(run)}</dd>
+                </div>
+              ))}
             </dl>
           </li>
         );

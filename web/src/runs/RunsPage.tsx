@@ -3,14 +3,18 @@ import { useInView } from "~/ui/useInView";
 import { useMediaQuery } from "@mantine/hooks";
 import { useInfiniteQuery } from "@tanstack/react-query";
 import { Link, useNavigate } from "@tanstack/react-router";
-import { useEffect, useState } from "react";
+import { useCallback, useEffect, useMemo, useState } from "react";
 import { useLiveRuns } from "~/api/live";
 import { runsQuery } from "~/api/queries";
 import { runsRoute, type RunsSearch } from "~/router";
+import { ColumnChooser } from "~/runs/ColumnChooser";
+import { useColumns } from "~/runs/columns";
+import { isFilterProblem } from "~/runs/FilterBox";
 import { Filters } from "~/runs/Filters";
 import { RunCards } from "~/runs/RunCards";
 import { RunsTable } from "~/runs/RunsTable";
 import { SelectionBar } from "~/runs/SelectionBar";
+import { ViewsMenu } from "~/runs/ViewsMenu";
 import { ConnectionBanner, LiveDot } from "~/shell/ConnectionBanner";
 import { Command } from "~/ui/Copy";
 import { Empty, Failure } from "~/ui/Empty";
@@ -23,37 +27,50 @@ export function RunsPage() {
   const search = runsRoute.useSearch();
   const navigate = useNavigate();
   const connection = useLiveRuns();
-  const runs = useInfiniteQuery(runsQuery(search));
+  const setSearch = (patch: Partial<RunsSearch>) =>
+    void navigate({ to: "/", search: { ...search, ...patch }, replace: true, resetScroll: false });
+  const { ids, columns, choose, isUsual } = useColumns(search.col, (col) => setSearch({ col }));
+  const { filter, state, store, kind, tag, sort } = search;
+  const config = ids.filter((id) => id.startsWith("config.")).map((id) => id.slice("config.".length));
+  const runs = useInfiniteQuery(runsQuery({ filter, state, store, kind, tag, sort, config }));
   const [selected, setSelected] = useState<ReadonlySet<string>>(new Set());
   const isNarrow = useMediaQuery("(max-width: 860px)", false, { getInitialValueInEffect: false });
 
-  const setSearch = (patch: Partial<RunsSearch>) =>
-    void navigate({ to: "/", search: { ...search, ...patch }, replace: true, resetScroll: false });
-  const toggle = (id: string) =>
-    setSelected((old) => {
-      const next = new Set(old);
-      if (!next.delete(id)) next.add(id);
-      return next;
-    });
+  // A filter that can't be read, or isn't finished, leaves on the page what the last good one found.
+  const [good, setGood] = useState(runs.data);
+  if (runs.data && runs.data !== good) setGood(runs.data);
+  const data = runs.data ?? (isFilterProblem(runs.error) ? good : undefined);
+  const toggle = useCallback(
+    (id: string) =>
+      setSelected((old) => {
+        const next = new Set(old);
+        if (!next.delete(id)) next.add(id);
+        return next;
+      }),
+    [],
+  );
 
-  const items = runs.data?.pages.flatMap((page) => page.items) ?? [];
-  const total = runs.data?.pages[0]?.total ?? 0;
-  const isFiltered = Boolean(search.text || search.state || search.store || search.kind || search.tag);
-  const rows = { runs: items, selected, toggle, search, setSearch, selectAll: (ids: string[]) => setSelected(new Set(ids)) };
+  const clear = useCallback(() => setSelected(new Set()), []);
+  const items = useMemo(() => data?.pages.flatMap((page) => page.items) ?? [], [data]);
+  const total = data?.pages[0]?.total ?? 0;
+  const isFiltered = Boolean(search.filter || search.state || search.store || search.kind || search.tag);
+  const rows = { runs: items, total, columns, selected, toggle, search, setSearch, selectAll: (ids: string[]) => setSelected(new Set(ids)) };
 
   return (
     <>
       <ConnectionBanner connection={connection} />
-      <PageHead title="Runs" sub={runs.data ? `${count(total)} ${total === 1 ? "run" : "runs"}${isFiltered ? " match" : ""}` : " "}>
+      <PageHead title="Runs" sub={data ? `${count(total)} ${total === 1 ? "run" : "runs"}${isFiltered ? " match" : ""}` : " "}>
         <LiveDot connection={connection} />
+        {!isNarrow && <ColumnChooser ids={ids} isUsual={isUsual} choose={choose} />}
+        <ViewsMenu search={search} columns={isUsual ? [] : ids} />
       </PageHead>
-      {(items.length > 0 || isFiltered) && <Filters search={search} setSearch={setSearch} />}
+      {(items.length > 0 || isFiltered) && <Filters search={search} setSearch={setSearch} error={runs.error} />}
       {runs.isPending && <Loading />}
-      {runs.isError && !runs.data && <Failure error={runs.error} retry={() => void runs.refetch()} />}
-      {runs.data && items.length === 0 && (isFiltered ? <NoMatch clear={() => void navigate({ to: "/", search: {} })} /> : <NoRuns />)}
+      {runs.isError && !data && !isFilterProblem(runs.error) && <Failure error={runs.error} retry={() => void runs.refetch()} />}
+      {data && items.length === 0 && (isFiltered ? <NoMatch clear={() => void navigate({ to: "/", search: {} })} /> : <NoRuns />)}
       {items.length > 0 && (isNarrow ? <RunCards {...rows} /> : <RunsTable {...rows} />)}
       {runs.hasNextPage && <More load={() => void runs.fetchNextPage()} isLoading={runs.isFetchingNextPage} shown={items.length} total={total} />}
-      <SelectionBar runs={items.filter((run) => selected.has(run.id))} clear={() => setSelected(new Set())} />
+      <SelectionBar runs={items.filter((run) => selected.has(run.id))} clear={clear} />
     </>
   );
 }

@@ -1,0 +1,33 @@
+/** Markdown from people, as the few elements that text needs: no scripts, styles, forms, nor images that would call elsewhere. */
+import DOMPurify from "dompurify";
+import { marked } from "marked";
+import { useMemo } from "react";
+import classes from "./Markdown.module.css";
+
+const ALLOWED_TAGS = [
+  "a", "blockquote", "br", "code", "del", "em", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "li", "ol", "p", "pre", "strong",
+  "table", "tbody", "td", "th", "thead", "tr", "ul",
+];
+const ALLOWED_URI_REGEXP = /^(?:https?:|mailto:|\/(?!\/)|#)/i;
+
+export default function Markdown({ text }: { text: string }) {
+  const html = useMemo(() => harmless(text), [text]);
+  return <div className={classes.text} data-testid="markdown" dangerouslySetInnerHTML={{ __html: html }} />;
+}
+
+function harmless(text: string): string {
+  const html = marked.parse(text, { async: false, breaks: true });
+  const clean = DOMPurify.sanitize(html, { ALLOWED_TAGS, ALLOWED_ATTR: ["href"], ALLOWED_URI_REGEXP, RETURN_DOM_FRAGMENT: true });
+  for (const link of clean.querySelectorAll("a")) {
+    link.target = "_blank";
+    link.rel = "noopener noreferrer nofollow";
+  }
+  for (const head of clean.querySelectorAll("h1, h2, h3, h4, h5, h6")) {
+    const lower = document.createElement(`h${Math.min(6, Number(head.tagName[1]) + 2)}`); // the page has its own h1 and h2
+    lower.append(...head.childNodes);
+    head.replaceWith(lower);
+  }
+  const holder = document.createElement("div");
+  holder.append(clean);
+  return holder.innerHTML;
+}
