@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks.book import accuracy, experiment, front, lab, pool, science, verdicts
+from benchmarks.book import accuracy, experiment, front, lab, pool, science, service, verdicts
 from benchmarks.book.page import Section, table
 
 HEAD = """# Results
@@ -24,6 +24,7 @@ def sections(folder: Path) -> list[Section]:
         science.sections,
         verdicts.sections,
         pool.sections,
+        service.sections,
         lab.sections,
     )
     return [section for part in parts for section in part(folder)]

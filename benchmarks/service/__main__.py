@@ -43,14 +43,14 @@ KEYS = {
 }
 
 
-def parts(quick: bool, soak_minutes: float) -> dict[str, Callable[[], dict[str, Any]]]:
+def parts(quick: bool, soak_minutes: float, seeded: Path | None) -> dict[str, Callable[[], dict[str, Any]]]:
     """What is measured, in this order."""
     rounds = 3 if quick else 7
     made: dict[str, Callable[[], dict[str, Any]]] = {
         "stores": lambda: stores.measure(rounds, 400_000, SEED),
         "submits": lambda: _with_broker(rounds, 800 if quick else 4000),
         "starts": lambda: starts.measure(5 if quick else 15),
-        "lists": lambda: lists.measure(100_000, 8 if quick else 40, SEED),
+        "lists": lambda: lists.measure(100_000, 8 if quick else 40, SEED, seeded),
         "beside_mlflow": lambda: beside_mlflow.measure(rounds, 20_000 if quick else 100_000, 1_000_000, SEED),
     }
     if soak_minutes:
@@ -77,9 +77,12 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="fewer rounds and points: within 20 minutes on 2 cores")
     parser.add_argument("--only", nargs="+", default=[], help="parts to measure; all without")
     parser.add_argument("--soak", type=float, default=0, metavar="MINUTES", help="also: memory over so long")
+    parser.add_argument(
+        "--seeded", type=Path, metavar="HOME", help="one that benchmarks.seed has filled, to save minutes"
+    )
     parser.add_argument("--out", type=Path, default=OUT)
     options = parser.parse_args()
-    made = parts(options.quick, options.soak)
+    made = parts(options.quick, options.soak, options.seeded)
     if unknown := set(options.only) - made.keys():
         sys.exit(f"bench-service: no part {', '.join(sorted(unknown))}; there are {', '.join(made)}")
     report = json.loads(options.out.read_text()) if options.out.exists() else {}

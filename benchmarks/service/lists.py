@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -29,21 +30,19 @@ QUERIES: dict[str, list[tuple[str, str]]] = {
 }  # fmt: skip
 
 
-def measure(runs: int, repeats: int, seed_number: int) -> dict[str, Any]:
-    """Every query ``repeats`` times in turn, pages of 50, and the page that the first one's cursor gives."""
-    with tempfile.TemporaryDirectory(prefix="bench-service-") as folder:
-        engine = database.connect(Settings(home=Path(folder)).database_url)
-        database.migrate(engine)
-        took_s = timed(lambda: seed.seed(engine, runs, 10_000, seed_number))
-        engine.dispose()
-        print(f"lists: {runs} runs seeded in {took_s:.0f} s", flush=True)
-        with our_server(Path(folder)) as server:
-            seconds, totals = _ask_all(server.client(), repeats)
+def measure(runs: int, repeats: int, seed_number: int, seeded: Path | None = None) -> dict[str, Any]:
+    """Every query ``repeats`` times in turn, pages of 50, and the page that the first one's cursor gives. ``seeded`` is a home
+    that ``benchmarks.seed`` has filled; a new one is made without."""
+    with contextlib.ExitStack() as stack:
+        home = seeded or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-service-")))
+        took_s = 0.0 if seeded else timed(lambda: _seed(home, runs, seed_number))
+        server = stack.enter_context(our_server(home))
+        seconds, totals = _ask_all(server.client(), repeats)
     every = [second for of in seconds.values() for second in of]
     print(f"lists: p95 {p95_ms(every)} ms", flush=True)
     return {
         "p95_ms": p95_ms(every),
-        "runs": runs,
+        "runs": totals["newest"],
         "seed_s": round(took_s, 1),
         "queries": {
             name: {
@@ -56,6 +55,13 @@ def measure(runs: int, repeats: int, seed_number: int) -> dict[str, Any]:
         },
         "load": load(),
     }
+
+
+def _seed(home: Path, runs: int, seed_number: int) -> None:
+    engine = database.connect(Settings(home=home).database_url)
+    database.migrate(engine)
+    seed.seed(engine, runs, 10_000, seed_number)
+    engine.dispose()
 
 
 def _ask_all(client: Http, repeats: int) -> tuple[dict[str, list[float]], dict[str, int]]:
