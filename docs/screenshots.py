@@ -32,6 +32,9 @@ def pages(platform: Platform, dataset: str) -> dict[str, str]:
     return {
         "runs": "/",
         "compare": "/compare?tag=demo",
+        "experiments": "/experiments",
+        "experiment": f"/experiments/{platform.answer('GET', '/experiments')['items'][0]['id']}",
+        "sweep": "/sweep",
         "charts": f"/runs/{run}",
         "subspace": f"/runs/{run}?tab=subspace",
         "memory": f"/runs/{run}?tab=memory",
