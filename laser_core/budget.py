@@ -16,6 +16,8 @@ from torch.autograd.graph import saved_tensors_hooks
 
 from laser_core.estimate import FLOAT, STATES
 
+CONTEXT = 2**29  # about what CUDA takes for a process, beside torch's allocator
+
 
 class OutOfBudget(MemoryError):
     """The process would hold more than it was given."""
@@ -34,7 +36,7 @@ class Budget:
         self._hooks = saved_tensors_hooks(self._pack, lambda saved: saved.tensor)
         if is_cuda:
             total = torch.cuda.get_device_properties(0).total_memory
-            torch.cuda.set_per_process_memory_fraction(min(1.0, limit / total))
+            torch.cuda.set_per_process_memory_fraction(min(1.0, max(limit - CONTEXT, limit / 2) / total))
 
     def __enter__(self) -> Self:
         if not self.is_cuda:
@@ -59,7 +61,7 @@ class Budget:
     @property
     def peak(self) -> int:
         """Most bytes held at once since the start, or ``restart``."""
-        return torch.cuda.max_memory_reserved() if self.is_cuda else self._states + self._peak
+        return CONTEXT + torch.cuda.max_memory_reserved() if self.is_cuda else self._states + self._peak
 
     def _pack(self, tensor: Tensor) -> _Saved:
         storage = tensor.untyped_storage()
@@ -72,7 +74,7 @@ class Budget:
 
     def _check(self) -> None:
         self._peak = max(self._peak, self._held)
-        if self._states + self._held > self.limit:
+        if not self.is_cuda and self._states + self._held > self.limit:
             raise OutOfBudget(f"out of memory: more than the {self.limit / 2**20:.1f} MiB that the run was given")
 
     def let_go(self, saved: _Saved) -> None:

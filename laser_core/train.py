@@ -22,6 +22,7 @@ from laser_core.checkpoint import Checkpoint, check_same, model_sha256
 from laser_core.clock import KEPT, StepClock
 from laser_core.config import AutoStore, CheckpointStore, Store, TrainConfig, to_json
 from laser_core.device import check_precision, choose_device, device_name, versions
+from laser_core.estimate import eager_bytes
 from laser_core.evaluate import Scores, score
 from laser_core.events import Event, Log, Memory, Metrics, Progress, Result, Snapshot, Started, Trace
 from laser_core.fidelity import gradient_fidelity
@@ -268,7 +269,11 @@ class Trainer:
         if isinstance(self.model, compiled.CompiledTRM):
             measured = compiled.measure(self.model, self._loss, self.step)
         else:
-            measured = memory.measure(self.model, self._loss, self.step, self.memory[1] or None)
+            try:
+                measured = memory.measure(self.model, self._loss, self.step, self.memory[1] or None)
+            except torch.OutOfMemoryError:  # a packed run has no room for eager training's pass: by its formula then
+                eager = eager_bytes(self.config, self.task.seq_len)
+                measured = memory.measure(self.model, self._loss, self.step, eager)
         self.memory, self.memory_is_stale = (measured.saved_bytes, measured.eager_bytes), False
         return measured
 

@@ -91,12 +91,12 @@ def claim_run(
         number = _next(connection, settings.policy, settings.pool_labels, room, now)
         if number is None:
             return None
-        row = connection.execute(sa.select(runs).where(runs.c.number == number).with_for_update()).one()
+        query = sa.select(runs, room.need.label("need")).where(runs.c.number == number)
+        row = connection.execute(query.with_for_update()).one()
         if row.state != State.queued:  # cancelled a moment ago; the doorbell rings again for the next
             return None
         epoch = row.epoch + 1
-        need = row.memory_held if row.checkpoint and row.memory_held is not None else row.memory
-        device = room.place(need)
+        device, need = room.place(row.need), row.need
         if device is not None and device.memory_bytes:
             need = min(need, device.memory_bytes)
         move(

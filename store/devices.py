@@ -49,11 +49,22 @@ NEED = sa.case(
 IS_GUESS = sa.or_(runs.c.memory_asked.is_(None), runs.c.memory_grown)
 
 
+# On a GPU a guess lacks the driver's context, the libraries' workspaces and what backward needs for a moment: so it is taken
+# with room to spare, until the run was measured.
+GPU_FACTOR, GPU_EXTRA = 2, 2**30
+_GPU_NEED = sa.case(
+    (sa.and_(runs.c.checkpoint.is_not(None), runs.c.memory_held.is_not(None)), runs.c.memory_held),
+    (IS_GUESS, GPU_FACTOR * runs.c.memory + GPU_EXTRA),
+    else_=runs.c.memory,
+)
+
+
 class Room:
-    """What is free on a worker's devices."""
+    """What is free on a worker's devices, which are either all GPUs or none."""
 
     def __init__(self, connection: sa.Connection, found: Sequence[Device]) -> None:
         taken = {uid: (reserved, count) for uid, reserved, _, count in _taken(connection, [d.uid for d in found])}
+        self.need = _GPU_NEED if any(device.visible for device in found) else NEED
         self._free = {}
         for device in found:
             reserved, count = taken.get(device.uid, (0, 0))
@@ -66,7 +77,7 @@ class Room:
         if most == math.inf:
             return sa.true()
         is_one_empty = any(not count for _, count in self._free.values())
-        return sa.or_(most >= NEED, sa.and_(IS_GUESS, sa.literal(is_one_empty)))
+        return sa.or_(self.need <= most, sa.and_(IS_GUESS, sa.literal(is_one_empty)))
 
     def place(self, need: int) -> Device | None:
         """Where most is free, of those where it fits; None without devices."""

@@ -78,7 +78,7 @@ def _budget(job: Job, config: RunConfig) -> contextlib.AbstractContextManager[Bu
 
 
 class _Gauge:
-    """Tells how much memory the run holds, once its first step is over: that one measures what eager training holds."""
+    """Tells how much memory the run holds, once its first step is over: that one holds more where bases are yet to come."""
 
     def __init__(self, budget: Budget) -> None:
         self._budget, self._is_going, self._told = budget, False, 0

@@ -133,6 +133,27 @@ def test_a_run_that_outgrows_its_ask_gets_more_once(engine, ask, take):
     assert "isn't tried again" in ended.reason
 
 
+@pytest.mark.parametrize(("store", "fit"), [("none", 1), ("laser-coded", 14)])
+def test_many_more_coded_runs_fit_than_uncompressed_ones(ask, take, store, fit):
+    shape = {"model": {"width": 16, "heads": 2, "latent_steps": 2, "cycles": 2}, "training": {"batch_size": 32}}
+    for seed in range(24):
+        ask(seed, **shape, store={"kind": store})
+    slot = Device("w1/cpu0", "cpu", 20 * MIB)
+    assert sum(1 for _ in iter(lambda: take(slot), None)) == fit
+
+
+def test_on_a_gpu_a_guess_is_taken_with_room_to_spare_and_an_ask_is_not(engine, ask, take):
+    gpu = Device("GPU-1", "GPU", 4 * 1024 * MIB, visible="GPU-1")
+    guessed, asked, other = ask(1), ask(2, 700), ask(3)
+    first = take(gpu)
+    memory = get_run(engine, guessed).memory
+    assert (first.run_id, first.memory_bytes) == (guessed, 2 * memory + 1024 * MIB)
+    assert (take(gpu).memory_bytes, take(gpu).run_id) == (700 * MIB, other)
+    ingest(engine, guessed, 1, 0, 10, [Peak(5, 600 * MIB)])
+    assert get_run(engine, guessed).memory_held == int(1.1 * 600 * MIB)
+    assert get_run(engine, asked).device == "GPU-1"
+
+
 def test_devices_go_with_what_their_worker_says(engine):
     workers.register(engine, "w1", "here", 7, 1, "cpu", "1", devices=(CPU,))
     workers.beat(engine, "w1", (CPU, Device("gpu-1", "GPU", 5 * MIB, "0", 3 * MIB)))
