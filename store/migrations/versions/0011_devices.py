@@ -18,10 +18,11 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["worker"], ["workers.id"], name=op.f("fk_devices_worker"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("worker", "uid", name=op.f("pk_devices")),
     )
-    with op.batch_alter_table("runs") as runs:
-        runs.add_column(sa.Column("memory_asked", sa.BigInteger(), nullable=True))
-        runs.add_column(sa.Column("memory", sa.BigInteger(), nullable=False, server_default="0"))
-        runs.add_column(sa.Column("memory_held", sa.BigInteger(), nullable=True))
-        runs.add_column(sa.Column("memory_peak", sa.BigInteger(), nullable=True))
-        runs.add_column(sa.Column("memory_grown", sa.Boolean(), nullable=False, server_default=sa.false()))
-        runs.add_column(sa.Column("device", sa.String(length=200), nullable=True))
+    # Not as a batch: for a default such as this Boolean's, that makes the table anew on SQLite, and dropping the old one takes
+    # with it whatever refers to its rows.
+    op.add_column("runs", sa.Column("memory_asked", sa.BigInteger(), nullable=True))
+    op.add_column("runs", sa.Column("memory", sa.BigInteger(), nullable=False, server_default="0"))
+    op.add_column("runs", sa.Column("memory_held", sa.BigInteger(), nullable=True))
+    op.add_column("runs", sa.Column("memory_peak", sa.BigInteger(), nullable=True))
+    op.add_column("runs", sa.Column("memory_grown", sa.Boolean(), nullable=False, server_default=sa.false()))
+    op.add_column("runs", sa.Column("device", sa.String(length=200), nullable=True))
