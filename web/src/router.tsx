@@ -113,6 +113,18 @@ export const workersRoute = createRoute({
   component: lazyRouteComponent(() => import("~/workers/WorkersPage"), "WorkersPage"),
 });
 
+const accountRoute = createRoute({
+  getParentRoute: () => root,
+  path: "/account",
+  component: lazyRouteComponent(() => import("~/account/AccountPage"), "AccountPage"),
+});
+
+const adminRoute = createRoute({
+  getParentRoute: () => root,
+  path: "/admin",
+  component: lazyRouteComponent(() => import("~/admin/AdminPage"), "AdminPage"),
+});
+
 /** `?state=running&state=queued`, so that addresses read like the API's. */
 function stringifySearch(search: Search): string {
   const params = new URLSearchParams();
@@ -135,7 +147,7 @@ function parseSearch(search: string): Search {
 }
 
 export const router = createRouter({
-  routeTree: root.addChildren([runsRoute, runRoute, newRoute, compareRoute, experimentsRoute, experimentRoute, sweepRoute, datasetsRoute, workersRoute]),
+  routeTree: root.addChildren([runsRoute, runRoute, newRoute, compareRoute, experimentsRoute, experimentRoute, sweepRoute, datasetsRoute, workersRoute, accountRoute, adminRoute]),
   stringifySearch,
   parseSearch,
   defaultPreload: "intent",

@@ -4,6 +4,7 @@ import { query, request } from "~/api/client";
 import type {
   ArtifactList, Comparison, DatasetList, DatasetPreview, EventPage, ExperimentPage, FilterFields, LogLine, LogPage, Me, Memory, Metrics,
   Preset, Queue, Report, Run, RunPage, RunSummary, Traces, ViewList, WorkerList,
+  AuditPage, TokenList, UserList,
 } from "~/api/model";
 import { isFinal } from "~/api/model";
 import type { RootSchema } from "~/form/schema";
@@ -156,6 +157,21 @@ export const queueQuery = (id = "") =>
     queryKey: ["queue", id],
     queryFn: ({ signal }) => request<Queue>(query("/queue", { id: id || undefined }), { signal }),
     refetchInterval: 5000,
+  });
+
+export const usersQuery = () =>
+  queryOptions({ queryKey: ["users"], queryFn: ({ signal }) => request<UserList>("/users", { signal }) });
+
+export const tokensQuery = (user?: string) =>
+  queryOptions({ queryKey: ["tokens", user], queryFn: ({ signal }) => request<TokenList>(query("/tokens", { user }), { signal }) });
+
+/** Newest first, page by page. */
+export const auditQuery = () =>
+  infiniteQueryOptions({
+    queryKey: ["audit"],
+    queryFn: ({ pageParam, signal }) => request<AuditPage>(query("/audit", { before: pageParam, limit: 50 }), { signal }),
+    initialPageParam: undefined as number | undefined,
+    getNextPageParam: (page) => page.next_before ?? undefined,
   });
 
 export const meQuery = () =>

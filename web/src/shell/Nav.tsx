@@ -1,5 +1,7 @@
 import { Button, SegmentedControl, useMantineColorScheme, type MantineColorScheme } from "@mantine/core";
+import { useQuery } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
+import { meQuery } from "~/api/queries";
 import { WorkersLine } from "~/workers/WorkersLine";
 import { Icon, type IconName } from "~/ui/icons";
 import classes from "./Nav.module.css";
@@ -22,6 +24,7 @@ export function Brand() {
 }
 
 export function Nav() {
+  const { data: me } = useQuery(meQuery());
   return (
     <nav className={classes.nav} aria-label="Main">
       <Brand />
@@ -49,6 +52,16 @@ export function Nav() {
       <div className={classes.foot}>
         <WorkersLine />
         <SchemeToggle />
+        <div className={classes.people}>
+          <Link to="/account" className={classes.minor} data-testid="nav-account">
+            Account
+          </Link>
+          {me?.role === "admin" && (
+            <Link to="/admin" className={classes.minor} data-testid="nav-admin">
+              Admin
+            </Link>
+          )}
+        </div>
         <a href="/openapi.json" className={classes.minor}>
           API schema
         </a>

@@ -1,0 +1,38 @@
+import { Button } from "@mantine/core";
+import { useMutation, useQuery } from "@tanstack/react-query";
+import { request } from "~/api/client";
+import { meQuery } from "~/api/queries";
+import { PageHead } from "~/ui/PageHead";
+import { Panel } from "~/ui/Panel";
+import { failed } from "~/ui/toast";
+import { NewToken } from "./NewToken";
+import { TokenTable } from "./TokenTable";
+import classes from "./Account.module.css";
+
+export function AccountPage() {
+  const { data: me } = useQuery(meQuery());
+  const leave = useMutation({
+    mutationFn: () => request<undefined>("/session", { method: "DELETE" }),
+    onSuccess: () => window.location.assign("/login"),
+    onError: failed,
+  });
+  return (
+    <>
+      <PageHead title="Account" sub={me && `${me.name}, ${me.role}${me.scope === "all" ? "" : `, scope ${me.scope}`}`}>
+        <Button variant="default" onClick={() => leave.mutate()} loading={leave.isPending} data-testid="log-out">
+          Log out
+        </Button>
+      </PageHead>
+      <div className={classes.page}>
+        {me?.scope === "all" && (
+          <Panel title="New token">
+            <NewToken />
+          </Panel>
+        )}
+        <Panel title="Tokens and browser sessions" flush>
+          <TokenTable />
+        </Panel>
+      </div>
+    </>
+  );
+}
