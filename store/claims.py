@@ -55,6 +55,7 @@ class Orders:
 
     cancel: bool
     pause: bool = False
+    preempt: bool = False  # a run of a higher band needs its slot
     limit: bool = False  # its time is over
     drain: bool = False  # the worker's, not the run's: back to the queue with a checkpoint
 
@@ -184,6 +185,7 @@ def heartbeat(
         return Orders(
             cancel=row.state == State.cancelling,
             pause=row.state == State.pausing,
+            preempt=row.preempted == epoch,
             limit=row.time_limit_s is not None and _ran_s(connection, row.number, now) >= row.time_limit_s,
             drain=is_drained(connection, row.worker_id),
         )

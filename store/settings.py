@@ -77,6 +77,12 @@ class Settings(BaseSettings):
     )
     most_running: int = Field(default=0, ge=0, description="Runs of one user that may run at once; 0 for any number.")
 
+    preempt_after_s: float = Field(
+        default=0,
+        ge=0,
+        description="Runs of the low band that were at work for so long make way for higher bands; 0: never.",
+    )
+
     max_upload_bytes: int = Field(default=64 * MIB, ge=1)
     max_body_bytes: int = Field(default=MIB, ge=1)
     max_archive_bytes: int = Field(

@@ -120,6 +120,7 @@ runs = Table(
     Column("state_since", Time, nullable=False),
     Column("reason", sa.Text, nullable=False, server_default=""),
     Column("epoch", sa.Integer, nullable=False, server_default="0"),  # fencing token: one more with every claim
+    Column("preempted", sa.Integer, nullable=False, server_default="0"),  # the epoch that was asked to make way
     Column("lost", sa.Integer, nullable=False, server_default="0"),  # workers lost since the last checkpoint
     Column("worker_id", sa.String(120)),
     Column("lease_until", Time),

@@ -24,6 +24,7 @@ from celery import Celery
 
 from store import broker, claims, database, workers
 from store.errors import NotFound, Outdated
+from store.preempt import make_way
 from store.settings import Settings
 from worker import device, logs
 from worker.link import LONGEST_DELAY_S
@@ -72,6 +73,8 @@ class Reconciler:
         if not is_patient:
             for run_id in claims.expire_leases(self.engine, self.settings.max_attempts):
                 log.warning("lease expired", run=run_id)
+        for run_id in make_way(self.engine, self.settings):
+            log.info("asked to make way", run=run_id)
         self._ring(min(claims.queued_count(self.engine), self._free_slots()))
 
     def _is_patient(self) -> bool:

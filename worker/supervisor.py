@@ -257,7 +257,9 @@ class Supervisor:
         """Why a run has to stop, other than that it is cancelled; empty for no reason."""
         if orders.limit:
             return "limit"
-        return "pause" if orders.pause else "drain" if orders.drain else ""
+        if orders.pause:
+            return "pause"
+        return "preempt" if orders.preempt else "drain" if orders.drain else ""
 
     def _ask(self, asked: Asked) -> None:
         log.info("stopping", asked=asked)

@@ -9,7 +9,7 @@ from typing import Literal
 from store.states import State
 from worker.job import FAILED, NO_ROOM, STOPPED, TOO_BIG
 
-Asked = Literal["", "cancel", "pause", "limit", "drain", "shutdown"]
+Asked = Literal["", "cancel", "pause", "limit", "preempt", "drain", "shutdown"]
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,8 @@ def judge(exit_code: int, has_result: bool, asked: Asked, step: int, error: str)
         return Finish(State.failed, f"its time limit was reached at step {step}; its last checkpoint is kept")
     if asked == "pause":
         return Release(f"paused at step {step}")
+    if asked == "preempt":
+        return Release(f"made way for a run of a higher band at step {step}; back in the queue")
     if asked in ("drain", "shutdown"):
         why = "is drained" if asked == "drain" else "shuts down"
         return Release(f"the worker {why} at step {step}; back in the queue")

@@ -143,6 +143,22 @@ def test_a_run_that_needs_more_memory_gets_more_once(engine, slot, submit):
     assert get_run(engine, run.id).state == State.failed
 
 
+def test_a_run_of_the_low_band_makes_way_with_a_checkpoint(engine, slot, submit, meanwhile, losses):
+    run = submit()
+
+    def ask():
+        with engine.begin() as connection:
+            connection.exec_driver_sql("UPDATE runs SET preempted = epoch")
+
+    meanwhile(lambda: losses(run.id), ask)
+    slot("patient").take_one()
+    waiting = get_run(engine, run.id)
+    assert (waiting.state, waiting.checkpoint) == (State.queued, "step-00000010")
+    assert waiting.reason.startswith("made way for a run of a higher band at step 10")
+    assert slot("good").take_one()
+    assert get_run(engine, run.id).state == State.succeeded
+
+
 def test_a_run_whose_time_is_over_ends_with_a_checkpoint(engine, slot, submit):
     run = submit()
     with engine.begin() as connection:

@@ -36,6 +36,7 @@ def test_an_error_fails_the_run_with_its_last_words(asked):
         (STOPPED, "drain"),
         (STOPPED, "shutdown"),
         (STOPPED, "pause"),
+        (STOPPED, "preempt"),
         (-signal.SIGKILL, "pause"),
         (-signal.SIGKILL, "drain"),
     ],

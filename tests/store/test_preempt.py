@@ -1,0 +1,68 @@
+"""The low band makes way for higher ones, after its minimum of time, and only where that helps."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from laser_core.config import parse_run
+from store import claims, workers
+from store.preempt import make_way
+from store.requests import Request
+from store.runs import create_run, get_run
+from store.states import State
+
+T0 = time.time()
+
+
+@pytest.fixture
+def lab(engine, settings, owner):
+    class Lab:
+        settings_on = settings.model_copy(update={"preempt_after_s": 60})
+
+        def ask(self, seed, band, pool=""):
+            config = parse_run({"kind": "train", "seed": seed})
+            return create_run(engine, config, owner, request=Request(band, pool), now=T0)[0].id
+
+        def take(self, now=T0):
+            claim = claims.claim_run(engine, "w1", 1e9, settings=settings, now=now)
+            claims.mark_running(engine, claim.run_id, claim.epoch, now=now)
+            return claim.run_id
+
+        def make_way(self, now, **changes):
+            return make_way(engine, self.settings_on.model_copy(update=changes), now=now)
+
+    workers.register(engine, "w1", "here", 7, 2, "cpu", "1", now=T0)
+    return Lab()
+
+
+def test_the_low_band_makes_way_once_it_had_its_time(engine, lab):
+    first, second = lab.ask(1, "low"), lab.ask(2, "low")
+    assert [lab.take(), lab.take(T0 + 10)] == [first, second]
+    waiting = lab.ask(3, "normal")
+    assert lab.make_way(T0 + 59) == []
+    assert lab.make_way(T0 + 99, preempt_after_s=0) == []
+    assert lab.make_way(T0 + 99) == [second]  # the newest
+    assert not claims.heartbeat(engine, first, 1, 1e9, now=T0 + 99).preempt
+    assert claims.heartbeat(engine, second, 1, 1e9, now=T0 + 99).preempt
+    assert lab.make_way(T0 + 100) == []  # it is on its way
+    claims.release(engine, second, 1, "made way", now=T0 + 100)
+    assert lab.take(T0 + 101) == waiting
+    assert lab.make_way(T0 + 102) == []
+    claims.mark_running(engine, waiting, 1)
+    claims.finish(engine, waiting, 1, State.succeeded, now=T0 + 103)
+    assert lab.take(T0 + 104) == second
+    assert not claims.heartbeat(engine, second, 2, 1e9, now=T0 + 104).preempt
+    assert get_run(engine, second).state == State.running
+
+
+@pytest.mark.parametrize("case", ["a slot is free", "nobody waits", "only low waits", "another pool", "no low runs"])
+def test_nobody_makes_way_in_vain(lab, case):
+    band = "normal" if case == "no low runs" else "low"
+    for seed in range(1 if case == "a slot is free" else 2):
+        lab.ask(seed, band)
+        lab.take()
+    if case != "nobody waits":
+        lab.ask(9, "low" if case == "only low waits" else "high", "elsewhere" if case == "another pool" else "")
+    assert lab.make_way(T0 + 99) == []
