@@ -15,6 +15,7 @@ from api.context import Engine, Speaker
 from api.problems import RESPONSES
 from api.schema import body_of
 from store import compare, events, ingest, metrics, traces
+from store.traces import SiteSpectrum
 
 router = APIRouter(tags=["measurements"], responses=RESPONSES)
 
@@ -67,6 +68,19 @@ def read_traces(
 ) -> models.TraceList:
     found = traces.read(engine, run_id, site, after_step)
     return models.TraceList(sites=[models.SiteTrace.model_validate(trace) for trace in found])
+
+
+@router.get("/runs/{run_id}/spectrum", summary="What one update of a basis saw")
+def read_spectrum(
+    run_id: str,
+    engine: Engine,
+    site: Annotated[str, Query(max_length=120)],
+    step: Annotated[
+        int | None, Query(ge=0, le=2**53, description="The update in force then; the newest without.")
+    ] = None,
+) -> SiteSpectrum:
+    """Energies along the basis's directions, and the fidelity at each recursion step."""
+    return traces.spectrum_at(engine, run_id, site, step)
 
 
 @router.get("/runs/{run_id}/memory", summary="The newest measurement of saved bytes")

@@ -28,7 +28,10 @@ LAPTOP, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
 
 def pages(platform: Platform, dataset: str) -> dict[str, str]:
     """Path of each page by the name of its picture; shows the demo's first LASER run."""
-    run = platform.answer("GET", "/runs", params={"tag": "demo", "store": "laser-fused", "limit": 1})["items"][0]["id"]
+    run, plain = (
+        platform.answer("GET", "/runs", params={"tag": "demo", "store": store, "limit": 1})["items"][0]["id"]
+        for store in ("laser-fused", "none")
+    )
     return {
         "runs": "/",
         "compare": "/compare?tag=demo",
@@ -37,12 +40,23 @@ def pages(platform: Platform, dataset: str) -> dict[str, str]:
         "sweep": "/sweep",
         "charts": f"/runs/{run}",
         "subspace": f"/runs/{run}?tab=subspace",
+        "reasoning": f"/runs/{run}?tab=reasoning&puzzle={inspected(platform, run, plain)}&beside={plain}&at=40",
         "memory": f"/runs/{run}?tab=memory",
         "logs": f"/runs/{run}?tab=logs",
         "new": "/new",
         "datasets": f"/datasets?id={dataset}",
         "workers": "/workers",
     }
+
+
+def inspected(platform: Platform, run: str, plain: str) -> str:
+    """The first test puzzle of ``run``, which both runs have answered then."""
+    first = platform.submit({"kind": "inspect", "checkpoint": run})
+    platform.finished(first)
+    question: str = platform.answer("GET", f"/runs/{first}/inspection")["question"]
+    for checkpoint in (run, plain):
+        platform.finished(platform.submit({"kind": "inspect", "checkpoint": checkpoint, "puzzle": question}))
+    return question
 
 
 def take(page: Page, platform: Platform, names: dict[str, str], suffix: str) -> None:

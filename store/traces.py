@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from laser_core.events import Trace
 from store import database
 from store.dialect import insert
+from store.errors import NotFound
 from store.runs import number_of
 from store.tables import traces
 
@@ -60,6 +61,37 @@ def iter_updates(engine: sa.Engine, run_id: str) -> Iterator[Trace]:
     """Every update of every site, by site, a page at a time. Raises NotFound at once."""
     with database.read(engine) as connection:
         return _iter_updates(engine, number_of(connection, run_id))
+
+
+@dataclass(frozen=True)
+class SiteSpectrum:
+    """What one update of a site's basis saw: ``energies`` are shares of all, along the basis's directions, descending;
+    ``fidelities`` those at each recursion step, empty where they weren't looked at."""
+
+    site: str
+    step: int
+    event: str
+    rank: int
+    width: int
+    energies: list[float]
+    fidelities: list[float]
+
+
+def spectrum_at(engine: sa.Engine, run_id: str, site: str, step: int | None = None) -> SiteSpectrum:
+    """Of the update in force at ``step``, the newest without one. Raises NotFound for the run, and before the first."""
+    with database.read(engine) as connection:
+        query = sa.select(traces).where(
+            traces.c.run == number_of(connection, run_id), traces.c.site == site.replace("\0", "")
+        )
+        if step is not None:
+            query = query.where(traces.c.step <= step)
+        row = connection.execute(query.order_by(traces.c.number.desc()).limit(1)).one_or_none()
+    if row is None:
+        raise NotFound(
+            f"run {run_id} updated no basis of site {site[:120]!r}" + (f" up to step {step}" if step else "")
+        )
+    seen = _floats(row.energies), _floats(row.step_fidelities)
+    return SiteSpectrum(row.site, row.step, row.event, row.rank, row.width, *seen)
 
 
 def append(connection: sa.Connection, number: int, updates: Iterable[Trace]) -> None:

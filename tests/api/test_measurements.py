@@ -61,6 +61,17 @@ def test_memory_is_the_newest_or_empty(api, finished):
     assert api.get(f"runs/{other}/memory").json()["step"] is None
 
 
+def test_the_spectrum_is_that_of_the_update_in_force(api, finished):
+    run_id, site = finished(), "layers.0.qkv"
+    newest = api.get(f"runs/{run_id}/spectrum", params={"site": site}).json()
+    assert newest == {
+        "site": site, "step": 3, "event": "grow", "rank": 8, "width": 16, "energies": [3.0, 2.0], "fidelities": [],
+    }  # fmt: skip
+    assert api.get(f"runs/{run_id}/spectrum", params={"site": site, "step": 2}).json()["energies"] == [3.0, 1.0]
+    assert api.get(f"runs/{run_id}/spectrum", params={"site": site, "step": 1}).status_code == 404
+    assert api.get(f"runs/{run_id}/spectrum", params={"site": "no\0where"}).status_code == 404
+
+
 def test_events_and_logs_go_on_after_a_number(api, finished):
     run_id = finished()
     items = api.get(f"runs/{run_id}/events").json()["items"]

@@ -8,12 +8,17 @@ import subprocess
 from typing import Any
 
 import pytest
+from playwright.sync_api import Page, expect
 
 from tests.e2e.platform import LASER, Platform
+from tests.e2e.test_browser import page as page
+from tests.e2e.test_browser import sign_in
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+expect.set_options(timeout=90_000)  # a crowded machine draws a page in tens of seconds
 SOLVED = "1234341221434321"
-HALF = "12..34....43..21"
+UNSOLVED = "12..34....43..21"
+HALF = "12.434.2.143.321"  # every second blank filled in
 TWO_SOLUTIONS = "12..34..2143...."
 
 
@@ -75,3 +80,85 @@ def test_an_invalid_puzzle_is_told_at_once(platform: Platform, pair: dict[str, s
     done = laser(platform, pair["none"], "--puzzle", "11" + "." * 14)
     assert done.returncode == 2
     assert "invalid puzzle: two 1s in row 1" in done.stderr
+
+
+# --- in the browser
+
+
+def ask(page: Page, puzzle: str) -> None:
+    page.get_by_test_id("puzzle-text").fill(puzzle)
+    page.get_by_test_id("follow-own").click()
+
+
+def cells_of(page: Page) -> list[str]:
+    return [str(answer.get_attribute("data-cells")) for answer in page.get_by_test_id("answer").all()]
+
+
+def test_the_player_shows_both_runs_step_by_step(platform: Platform, pair: dict[str, str], page: Page) -> None:
+    told = json.loads(laser(platform, pair["none"], "--beside", pair["laser"], "--puzzle", UNSOLVED, "--json").stdout)
+    sign_in(page, platform)
+    page.goto(f"{platform.url}/runs/{pair['none']}?tab=reasoning&beside={pair['laser']}")
+    expect(page.get_by_test_id("no-puzzle")).to_be_visible()
+
+    ask(page, UNSOLVED)
+    expect(page.get_by_test_id("side")).to_have_count(2)
+    assert cells_of(page) == [one["readings"][-1]["cells"] for one in told]
+    assert [plane.get_attribute("data-plane") for plane in page.get_by_test_id("plane").all()] == [
+        "measured",
+        "tracked",
+    ]
+
+    slider = page.get_by_role("slider")
+    slider.focus()
+    page.keyboard.press("Home")
+    expect(page.get_by_test_id("position")).to_contain_text("Supervision step 1, cycle 1 of 2, latent 1 of 3")
+    assert cells_of(page) == [UNSOLVED, UNSOLVED]  # no answer yet
+    page.keyboard.press("ArrowRight")
+    expect(page.get_by_test_id("position")).to_contain_text("Supervision step 1, cycle 1 of 2, answer")
+    page.keyboard.press("Shift+ArrowRight")
+    page.keyboard.press("ArrowRight")
+    expect(page.get_by_test_id("position")).to_contain_text("Supervision step 2, cycle 1 of 2, answer")
+    for side, one in enumerate(told):
+        reading = one["readings"][2]
+        answer = page.get_by_test_id("answer").nth(side)
+        expect(answer).to_have_attribute("data-cells", reading["cells"])
+        assert answer.locator("[data-broken]").count() == len(reading["violations"])
+        assert answer.locator("[data-changed]").count() == len(reading["changed"])
+
+    page.wait_for_url("**at=11*")
+    shared = page.url
+    page.goto(platform.url)
+    page.goto(shared)
+    expect(page.get_by_test_id("side")).to_have_count(2)
+    expect(page.get_by_test_id("position")).to_contain_text("Supervision step 2, cycle 1 of 2, answer")
+    assert cells_of(page) == [one["readings"][2]["cells"] for one in told]
+    page.get_by_test_id("play").click()
+    expect(page.get_by_test_id("position")).to_contain_text("Supervision step 16, cycle 2 of 2, answer")
+
+
+def test_half_and_whole_puzzles_come_from_the_unsolved_one(
+    platform: Platform, pair: dict[str, str], page: Page
+) -> None:
+    sign_in(page, platform)
+    page.goto(f"{platform.url}/runs/{pair['none']}?tab=reasoning&puzzle={UNSOLVED}")
+    page.get_by_test_id("fill-half").click(timeout=90_000)
+    expect(page.get_by_test_id("puzzle-text")).to_have_value(HALF)
+    expect(page.get_by_test_id("answer")).to_be_visible(timeout=90_000)
+    page.get_by_test_id("fill-all").click()
+    expect(page.get_by_test_id("puzzle-text")).to_have_value(SOLVED)
+    expect(page.get_by_test_id("verdict-now")).to_be_visible(timeout=90_000)
+    assert page.get_by_test_id("answer").locator("[data-given]").count() == 16
+
+
+def test_wrong_and_ambiguous_puzzles_are_told(platform: Platform, pair: dict[str, str], page: Page) -> None:
+    sign_in(page, platform)
+    page.goto(f"{platform.url}/runs/{pair['none']}?tab=reasoning")
+    ask(page, "1" + "." * 14 + "7")
+    expect(page.get_by_test_id("puzzle-fault")).to_contain_text("character 16 is '7'; expected 1–4")
+    ask(page, "5" + "." * 35 + "5")
+    expect(page.get_by_test_id("puzzle-fault")).to_contain_text("expected 81, 36 or 16 characters")
+    ask(page, "." * 4 + "3..3" + "." * 8)
+    expect(page.get_by_test_id("puzzle-fault")).to_have_text("invalid puzzle: two 3s in row 2")
+    ask(page, TWO_SOLUTIONS)
+    expect(page.get_by_test_id("solutions-note")).to_contain_text("more than one solution")
+    expect(page.get_by_test_id("answer")).to_be_visible()

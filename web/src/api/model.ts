@@ -18,6 +18,7 @@ export type LogPage = Schemas["LogPage"];
 export type Series = Schemas["Series"];
 export type Metrics = Schemas["SeriesList"];
 export type SiteTrace = Schemas["SiteTrace"];
+export type Spectrum = Schemas["SiteSpectrum"];
 export type Traces = Schemas["TraceList"];
 export type SiteBytes = Schemas["SiteBytes"];
 export type Inspection = Schemas["Inspection"];

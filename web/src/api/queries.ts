@@ -3,7 +3,7 @@ import { infiniteQueryOptions, queryOptions, type QueryClient } from "@tanstack/
 import { query, request } from "~/api/client";
 import type {
   ArtifactList, Comparison, DatasetList, DatasetPreview, EventPage, ExperimentPage, FilterFields, LogLine, LogPage, Me, Memory, Metrics,
-  Preset, Queue, Report, Run, RunPage, RunSummary, Traces, ViewList, WorkerList,
+  Preset, Queue, Report, Run, RunPage, RunSummary, Spectrum, Traces, ViewList, WorkerList,
   AuditPage, TokenList, UserList,
 } from "~/api/model";
 import { isFinal } from "~/api/model";
@@ -74,6 +74,21 @@ export const tracesQuery = (id: string) =>
     queryKey: ["traces", id],
     queryFn: ({ signal }) => request<Traces>(`/runs/${id}/traces`, { signal }),
     staleTime: Infinity,
+  });
+
+/** What a site's update in force at a step saw. */
+export const spectrumQuery = (id: string, site: string, step: number) =>
+  queryOptions({
+    queryKey: ["spectrum", id, site, step],
+    queryFn: ({ signal }) => request<Spectrum>(query(`/runs/${id}/spectrum`, { site, step }), { signal }),
+    staleTime: Infinity,
+  });
+
+/** Analyses of a training run's checkpoint, newest first. */
+export const analysesQuery = (id: string) =>
+  queryOptions({
+    queryKey: ["some-runs", "analyses", id],
+    queryFn: ({ signal }) => request<RunPage>(query("/runs", { kind: "analysis", filter: `config.checkpoint:${id}`, limit: 20 }), { signal }),
   });
 
 export const memoryQuery = (id: string) =>

@@ -465,6 +465,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/runs/{run_id}/spectrum": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What one update of a basis saw
+         * @description Energies along the basis's directions, and the fidelity at each recursion step.
+         */
+        get: operations["read_spectrum_api_v1_runs__run_id__spectrum_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/runs/{run_id}/memory": {
         parameters: {
             query?: never;
@@ -2115,6 +2135,27 @@ export interface components {
              * @default -1
              */
             recursion_step: number;
+        };
+        /**
+         * SiteSpectrum
+         * @description What one update of a site's basis saw: ``energies`` are shares of all, along the basis's directions, descending;
+         *     ``fidelities`` those at each recursion step, empty where they weren't looked at.
+         */
+        SiteSpectrum: {
+            /** Site */
+            site: string;
+            /** Step */
+            step: number;
+            /** Event */
+            event: string;
+            /** Rank */
+            rank: number;
+            /** Width */
+            width: number;
+            /** Energies */
+            energies: number[];
+            /** Fidelities */
+            fidelities: number[];
         };
         /**
          * SiteTrace
@@ -4475,6 +4516,41 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["TraceList"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    read_spectrum_api_v1_runs__run_id__spectrum_get: {
+        parameters: {
+            query: {
+                site: string;
+                /** @description The update in force then; the newest without. */
+                step?: number | null;
+            };
+            header?: never;
+            path: {
+                run_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SiteSpectrum"];
                 };
             };
             /** @description What went wrong */

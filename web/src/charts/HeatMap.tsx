@@ -12,7 +12,10 @@ interface Props {
   marks: ReadonlySet<Mark>;
   lastStep: number;
   selected: string | null;
-  select: (site: string | null) => void;
+  /** A site and the step of the update that was picked. */
+  select: (site: string | null, step?: number) => void;
+  at: number | null;
+  onCursor: (step: number | null) => void;
 }
 
 interface Cell {
@@ -21,11 +24,15 @@ interface Cell {
 }
 
 /** Sites over training steps; the pointer or the arrow keys read a cell, a click picks its site. */
-export function HeatMap({ sites, measure, marks, lastStep, selected, select }: Props) {
+export function HeatMap({ sites, measure, marks, lastStep, selected, select, at, onCursor }: Props) {
   const { ref: sizeRef, width } = useElementSize<HTMLDivElement>();
   const canvas = useRef<HTMLCanvasElement>(null);
   const scheme = useComputedColorScheme("light");
-  const [cell, setCell] = useState<Cell | null>(null);
+  const [cell, hold] = useState<Cell | null>(null);
+  const setCell = (next: Cell | null) => {
+    hold(next);
+    onCursor(next ? (sites[next.row]?.steps[next.update] ?? null) : null);
+  };
   const layout = useMemo(() => layoutOf(sites, width, lastStep), [sites, width, lastStep]);
   useLayoutEffect(() => {
     if (canvas.current && width > 0) draw(canvas.current, { sites, layout, measure, marks, selected });
@@ -38,9 +45,13 @@ export function HeatMap({ sites, measure, marks, lastStep, selected, select }: P
     const update = site ? updateAt(site, stepAt(layout, event.clientX - box.left)) : -1;
     setCell(site && update >= 0 ? { row, update } : null);
   };
+  const pick = () => {
+    const site = cell ? sites[cell.row] : undefined;
+    select(site?.site ?? null, cell ? site?.steps[cell.update] : undefined);
+  };
   const move = (event: KeyboardEvent) => {
     const by = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] }[event.key];
-    if (event.key === "Enter") select(cell ? (sites[cell.row]?.site ?? null) : null);
+    if (event.key === "Enter") pick();
     if (!by) return;
     event.preventDefault();
     const row = clamp((cell?.row ?? 0) + (by[0] ?? 0), sites.length);
@@ -57,12 +68,14 @@ export function HeatMap({ sites, measure, marks, lastStep, selected, select }: P
         tabIndex={0}
         aria-label={`${measure === "rank" ? "Rank over width" : "Fidelity"} of ${sites.length} sites up to step ${lastStep}; arrow keys read cells`}
         data-testid={`heatmap-${measure}`}
+        data-layout={JSON.stringify(layout)}
         onPointerMove={point}
         onPointerLeave={() => setCell(null)}
-        onClick={() => site && select(site.site === selected ? null : site.site)}
+        onClick={pick}
         onKeyDown={move}
         onBlur={() => setCell(null)}
       />
+      {at !== null && <div className={classes.linked} style={{ transform: `translateX(${xOf(layout, at)}px)`, height: sites.length * ROW }} />}
       {site && cell && <Tip site={site} update={cell.update} x={xOf(layout, site.steps[cell.update] ?? 0)} y={cell.row * ROW} width={width} />}
     </div>
   );

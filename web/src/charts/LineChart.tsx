@@ -20,16 +20,23 @@ interface Props {
   range?: readonly [number, number] | undefined;
   /** Charts of one group share the cursor. */
   group?: string;
+  /** The step that the cursor stands at where the pointer is elsewhere; told of the pointer's own. */
+  at?: number | null;
+  onCursor?: ((step: number | null) => void) | undefined;
   testId?: string;
 }
 
 /** Curves over training steps: drag to zoom, double-click to see all again. Drawn only while in sight. */
-export function LineChart({ lines, label, height = 220, isLog = false, format = formatValue, isBytes = false, range, group, testId }: Props) {
+export function LineChart({ lines, label, height = 220, isLog = false, format = formatValue, isBytes = false, range, group, at, onCursor, testId }: Props) {
   const { ref: seenRef, isInView } = useInView<HTMLDivElement>();
   const { ref: measure, width } = useElementSize<HTMLDivElement>();
   const home = useRef<HTMLDivElement>(null);
   const tip = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot | null>(null);
+  const tell = useRef(onCursor);
+  useEffect(() => {
+    tell.current = onCursor;
+  });
   const scheme = useComputedColorScheme("light");
   const columns = useMemo(() => columnsOf(lines, isLog), [lines, isLog]);
   const latest = useRef(columns);
@@ -47,6 +54,9 @@ export function LineChart({ lines, label, height = 220, isLog = false, format = 
     const options = chartOptions({ lines, width, height, isLog, isBytes, format, range: fixed, group, place, tip: () => tip.current });
     const made = new uPlot(options, latest.current, place);
     plot.current = made;
+    const hovered = () => tell.current?.(stepUnder(made));
+    made.over.addEventListener("pointermove", hovered);
+    made.over.addEventListener("pointerleave", () => tell.current?.(null));
     return () => {
       made.destroy();
       plot.current = null;
@@ -66,6 +76,12 @@ export function LineChart({ lines, label, height = 220, isLog = false, format = 
     if (isZoomed) made.redraw();
   }, [columns]);
 
+  useEffect(() => {
+    const made = plot.current;
+    if (!made || at === undefined || made.over.matches(":hover")) return;
+    made.setCursor(at === null ? { left: -10, top: -10 } : { left: made.valToPos(at, "x"), top: -10 }, false);
+  }, [at]);
+
   return (
     <div ref={seenRef} className={classes.chart} role="img" aria-label={label} data-testid={testId} data-points={columns[0].length}>
       <div ref={measure} className={classes.place} style={{ height }}>
@@ -74,6 +90,11 @@ export function LineChart({ lines, label, height = 220, isLog = false, format = 
       <div ref={tip} className={classes.tip} hidden />
     </div>
   );
+}
+
+function stepUnder(plot: uPlot): number | null {
+  const { idx } = plot.cursor;
+  return idx === null || idx === undefined ? null : (plot.data[0][idx] ?? null);
 }
 
 function isZoomedIn(plot: uPlot): boolean {

@@ -27,7 +27,7 @@ export function Plane({ inspection, frame, color }: { inspection: Inspection; fr
         {now && <circle cx={at(now.place)[0]} cy={at(now.place)[1]} r={5} className={classes.now} style={{ fill: color }} />}
       </svg>
       <figcaption>
-        The latent, averaged over positions, in the plane {inspection.plane === "tracked" ? "of the tracked subspace" : "(the store tracks no subspace)"} in which it moves
+        The latent, averaged over positions, in the plane {inspection.plane === "tracked" ? "of the tracked subspace" : "(training tracked no subspace of it)"} in which it moves
         most: {percent(inspection.plane_share, 0)} of its movement. Dots mark where a supervision step begins.
       </figcaption>
     </figure>

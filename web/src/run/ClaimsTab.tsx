@@ -6,7 +6,7 @@ import { value } from "~/ui/format";
 import { Panel } from "~/ui/Panel";
 import classes from "./ClaimsTab.module.css";
 
-interface Verdict {
+export interface Verdict {
   claim: string;
   statement: string;
   answer: string;
@@ -26,33 +26,39 @@ export default function ClaimsTab({ run }: { run: Run }) {
   }
   return (
     <Panel title="Claims" aside={<span className="faint">spectra and angles: analysis.json, under Files</span>} flush>
-      <table className={classes.table} data-testid="verdicts">
-        <thead>
-          <tr>
-            <th>Claim</th>
-            <th>Statement</th>
-            <th>Verdict</th>
-            <th>Measured</th>
-            <th>Needed</th>
-          </tr>
-        </thead>
-        <tbody>
-          {verdicts.map((verdict) => (
-            <tr key={verdict.claim} data-testid="verdict">
-              <td className="num">{verdict.claim}</td>
-              <td>{verdict.statement}</td>
-              <td data-answer={verdict.answer}>{verdict.answer}</td>
-              <td className="num">{verdict.value === null ? "–" : value(verdict.value)}</td>
-              <td className="muted">{verdict.threshold}</td>
-            </tr>
-          ))}
-        </tbody>
-      </table>
+      <Verdicts verdicts={verdicts} />
     </Panel>
   );
 }
 
-function verdictsOf(run: Run): Verdict[] {
+export function Verdicts({ verdicts }: { verdicts: readonly Verdict[] }) {
+  return (
+    <table className={classes.table} data-testid="verdicts">
+      <thead>
+        <tr>
+          <th>Claim</th>
+          <th>Statement</th>
+          <th>Verdict</th>
+          <th>Measured</th>
+          <th>Needed</th>
+        </tr>
+      </thead>
+      <tbody>
+        {verdicts.map((verdict) => (
+          <tr key={verdict.claim} data-testid="verdict">
+            <td className="num">{verdict.claim}</td>
+            <td>{verdict.statement}</td>
+            <td data-answer={verdict.answer}>{verdict.answer}</td>
+            <td className="num">{verdict.value === null ? "–" : value(verdict.value)}</td>
+            <td className="muted">{verdict.threshold}</td>
+          </tr>
+        ))}
+      </tbody>
+    </table>
+  );
+}
+
+export function verdictsOf(run: Pick<Run, "result">): Verdict[] {
   const text = run.result?.notes?.verdicts;
   if (!text) return [];
   const parsed = JSON.parse(text) as Json;

@@ -1,7 +1,7 @@
 import { Button, NumberInput, Select, Skeleton, Textarea } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { useNavigate } from "@tanstack/react-router";
-import { useCallback, useState } from "react";
+import { useCallback, useEffect, useState } from "react";
 import { ApiError, messageOf } from "~/api/client";
 import type { Inspection, Run } from "~/api/model";
 import { isLive, runQuery, someRunsQuery } from "~/api/queries";
@@ -158,7 +158,7 @@ function Answers({ run, ask, beside, pick }: AnswersProps) {
     <>
       <About inspection={mine.data} pick={pick} />
       {theirs.isError && <Fault error={theirs.error} retry={() => void theirs.refetch()} />}
-      <Shown sides={sides} />
+      <Shown key={mine.data.question} sides={sides} />
       {beside && theirs.isFetching && <Waiting />}
     </>
   );
@@ -169,11 +169,19 @@ function sameAs(inspection: Inspection, ask: Ask): Ask {
   return inspection.kind === "arc" ? ask : { puzzle: inspection.question };
 }
 
+const SETTLED_MS = 250;
+
+/** The call at hand; the address follows once it stands still. */
 function Shown({ sides }: { sides: [Followed, ...Followed[]] }) {
   const [search, change] = useSearch();
   const last = framesOf(sides[0].inspection) - 1;
-  const frame = search.at === undefined ? last : Number(search.at) || 0;
-  const setFrame = useCallback((next: number) => change({ at: next === last ? undefined : String(next) }), [change, last]);
+  const [frame, setFrame] = useState(search.at === undefined ? last : Number(search.at) || 0);
+  const [at, told] = [frame === last ? undefined : String(frame), search.at];
+  useEffect(() => {
+    if (at === told) return undefined;
+    const timer = setTimeout(() => change({ at }), SETTLED_MS);
+    return () => clearTimeout(timer);
+  }, [at, told, change]);
   return <Player sides={sides} frame={frame} setFrame={setFrame} />;
 }
 
