@@ -21,6 +21,7 @@ from starlette.requests import Request
 from starlette.types import Scope
 
 from store import pulse
+from store.devices import Seen
 from store.settings import Settings
 
 router = APIRouter(include_in_schema=False)
@@ -72,6 +73,7 @@ class _Pool(Collector):
         slots = {"all": sum(w.slots for w in alive), "busy": sum(len(w.runs) for w in alive)}
         yield _gauge("laser_slots", "Slots of the workers alive: all, and those with a run.", "kind", slots)
         yield _gauge("laser_workers_alive", "Workers heard of within LASER_LEASE_S.", "", {"": len(alive)})
+        yield _memory({device.uid: device for worker in alive for device in worker.devices})
         about = "Time since a worker was heard of; it is forgotten after a week."
         ages = {worker.id: max(0.0, now - worker.seen_at) for worker in found.workers}
         yield _gauge("laser_worker_heartbeat_age_seconds", about, "worker", ages)
@@ -81,6 +83,16 @@ def _gauge(name: str, about: str, label: str, values: Mapping[Any, float]) -> Me
     family = GaugeMetricFamily(name, about, labels=[label] if label else [])
     for of, value in values.items():
         family.add_metric([of] if label else [], value)
+    return family
+
+
+def _memory(devices: Mapping[str, Seen]) -> Metric:
+    about = "Memory of each GPU or CPU slot: total (0: not accounted), used as measured, reserved for the runs on it."
+    family = GaugeMetricFamily("laser_device_memory_bytes", about, labels=["device", "kind"])
+    for uid, device in devices.items():
+        kinds = {"total": device.memory_bytes, "used": device.used_bytes, "reserved": device.reserved_bytes}
+        for kind, value in kinds.items():
+            family.add_metric([uid, kind], value)
     return family
 
 

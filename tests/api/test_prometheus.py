@@ -8,6 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from laser_core.events import Metrics
 from store import workers
+from store.devices import Device
 from store.ingest import ingest
 
 
@@ -27,7 +28,9 @@ def scrape(nobody, token):
 def test_the_pool_in_numbers(api, scrape, engine, started, submit):
     before = scrape()
     assert before["laser_queue_runs", "normal"] == before["laser_ingested_points_total",] == 0
-    workers.register(engine, "w1", "here", 7, 2, "cpu", "0.1.0")
+    device = Device("GPU-1", "H100", 80 * 2**30, "0", 3 * 2**30)
+    for worker in ("w1", "w2"):  # which share it
+        workers.register(engine, worker, "here", 7, 1, "1 x H100", "0.1.0", devices=(device,))
     run_id = started()
     submit(seed=1)
     ingest(engine, run_id, 1, 0, 10, [Metrics(step, {"a": 1.0, "b": 2.0}) for step in range(5)])
@@ -38,7 +41,9 @@ def test_the_pool_in_numbers(api, scrape, engine, started, submit):
     assert 0 <= found["laser_queue_longest_wait_seconds", "normal"] < 600
     assert found["laser_claims",] == 1
     assert (found["laser_slots", "all"], found["laser_slots", "busy"]) == (2, 1)
-    assert found["laser_workers_alive",] == 1
+    assert found["laser_workers_alive",] == 2
+    assert found["laser_device_memory_bytes", "GPU-1", "total"] == 80 * 2**30
+    assert found["laser_device_memory_bytes", "GPU-1", "used"] == 3 * 2**30
     assert 0 <= found["laser_worker_heartbeat_age_seconds", "w1"] < 600
     assert found["laser_ingested_points_total",] == 10
     ingest(engine, run_id, 1, 10, 20, [Metrics(step, {"a": 1.0}) for step in range(4, 8)])  # one of them again
