@@ -130,8 +130,7 @@ def main() -> int:
     parser.add_argument("--keep-logs", type=Path, help="a folder for the services' logs")
     options = parser.parse_args()
     if options.scenario in SCENARIOS:
-        report = SCENARIOS[options.scenario](options, times(options))
-        report |= conditions(Settings(**times(options)), options)
+        report = conditions(Settings(**times(options)), options) | SCENARIOS[options.scenario](options, times(options))
         options.out.write_text(json.dumps(report, indent=1) + "\n")
         print(f"chaos: {json.dumps(report, indent=1)}")
         return 0 if is_as_promised(report) else 1
