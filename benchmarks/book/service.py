@@ -99,6 +99,8 @@ def _said(raw: dict[str, Any]) -> list[str]:
             (name, f"{query['matches']:,}", number(query["p50_ms"], 1), number(query["p95_ms"], 1))
             for name, query in raw["lists"]["queries"].items()
         ]
+        cpu_ms = raw["lists"]["server_cpu_ms_each"]
+        said.append(f"A list cost the API {cpu_ms} ms of processor time in the mean of all kinds:")
         said.append(table(("list of 50", "runs that fit", "p50, ms", "p95, ms"), rows))
     if "submits" in raw:
         submits = raw["submits"]

@@ -37,12 +37,15 @@ def measure(runs: int, repeats: int, seed_number: int, seeded: Path | None = Non
         home = seeded or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-service-")))
         took_s = 0.0 if seeded else timed(lambda: _seed(home, runs, seed_number))
         server = stack.enter_context(our_server(home))
+        before_s = server.cpu_s()
         seconds, totals = _ask_all(server.client(), repeats)
+        cpu_s = server.cpu_s() - before_s
     every = [second for of in seconds.values() for second in of]
     print(f"lists: p95 {p95_ms(every)} ms", flush=True)
     return {
         "p95_ms": p95_ms(every),
         "runs": totals["newest"],
+        "server_cpu_ms_each": round(1000 * cpu_s / len(every), 1),
         "seed_s": round(took_s, 1),
         "queries": {
             name: {

@@ -41,12 +41,22 @@ class Http:
     def ask(self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None) -> bytes:
         """The answer's body. Raises Failed, OSError."""
         kind = {"Content-Type": "application/json"} if body is not None else {}
-        self._connection.request(method, path, body, {**self.headers, **kind, **(headers or {})})
-        response = self._connection.getresponse()
+        sent = {**self.headers, **kind, **(headers or {})}
+        try:
+            response = self._answer(method, path, body, sent)
+        except http.client.RemoteDisconnected:  # the server closes connections that were idle for 5 s
+            self._connection.close()
+            response = self._answer(method, path, body, sent)
         answer = response.read()
         if response.status >= 300:
             raise Failed(f"{method} {path}: {response.status} {answer[:300].decode(errors='replace')}")
         return answer
+
+    def _answer(
+        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
+    ) -> http.client.HTTPResponse:
+        self._connection.request(method, path, body, headers)
+        return self._connection.getresponse()
 
     def json(self, method: str, path: str, data: Any = None) -> Any:
         return json.loads(self.ask(method, path, None if data is None else json.dumps(data).encode()))
