@@ -249,7 +249,7 @@ def _owner(term: Term, me: str) -> Condition:
 def _experiment(term: Term) -> Condition:
     named = sa.or_(_text(experiments.c.name, term), _text(experiments.c.id, term))
     numbers = sa.select(experiments.c.number).where(named)
-    return runs.c.number.in_(sa.select(experiment_runs.c.run).where(experiment_runs.c.experiment.in_(numbers)))
+    return among(experiment_runs.c.run, experiment_runs.c.experiment.in_(numbers))
 
 
 def _config_column(name: str, kind: Kind) -> sa.ColumnElement[Any]:
