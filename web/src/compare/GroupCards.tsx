@@ -27,20 +27,22 @@ function GroupCard({ group, ratio }: { group: Group; ratio: number | null }) {
         <div>
           <dt>Exact accuracy, unseen</dt>
           <dd className={classes.big}>{percent(accuracy.mean)}</dd>
-          <RangeLine spread={accuracy} />
-          <span className={classes.small}>{spreadWords(accuracy, (v) => percent(v))}</span>
+          <dd className={classes.small}>
+            <RangeLine spread={accuracy} />
+            {spreadWords(accuracy, (v) => percent(v))}
+          </dd>
         </div>
         <div>
           <dt>Activation memory</dt>
           <dd>{savedWords(group.saved_fraction)}</dd>
-          <span className={classes.small}>
+          <dd className={classes.small}>
             {bytes(saved.mean)} of {bytes(eager.mean)}
-          </span>
+          </dd>
         </div>
         <div>
           <dt>Step time</dt>
           <dd>{seconds(time.mean)}</dd>
-          <span className={classes.small}>{ratio === null ? "the baseline" : `${ratio.toFixed(2)} × the baseline, paired`}</span>
+          <dd className={classes.small}>{ratio === null ? "the baseline" : `${ratio.toFixed(2)} × the baseline, paired`}</dd>
         </div>
       </dl>
       <footer>

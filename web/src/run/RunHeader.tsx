@@ -56,7 +56,10 @@ export function RunHeader({ run, connection }: { run: Run; connection: Connectio
       <Note run={run} />
       <dl className={classes.facts}>
         <div className={classes.wide}>
-          <Progress run={run} wide />
+          <dt className="visually-hidden">Progress</dt>
+          <dd>
+            <Progress run={run} wide />
+          </dd>
         </div>
         {run.kind !== "analysis" && (
           <Fact label="Exact accuracy" testId="fact-accuracy">

@@ -6,6 +6,7 @@ import { filterFieldsQuery } from "~/api/queries";
 import { useChange } from "~/run/useChange";
 import { Icon } from "~/ui/icons";
 import { Tags } from "~/ui/Tags";
+import classes from "./TagEditor.module.css";
 
 /** The run's tags, and a small form to change them. */
 export function TagEditor({ run }: { run: Run }) {
@@ -26,9 +27,10 @@ export function TagEditor({ run }: { run: Run }) {
             <Icon name="tag" size={14} />
           </ActionIcon>
         </Popover.Target>
-        <Popover.Dropdown aria-label="Tags">
+        <Popover.Dropdown aria-label="Tags" className={classes.form}>
           <TagsInput
             label="Tags"
+            maxDropdownHeight={120}
             data={known?.tags ?? []}
             maxTags={16}
             value={draft ?? []}
@@ -38,7 +40,7 @@ export function TagEditor({ run }: { run: Run }) {
             data-autofocus
             data-testid="tags-input"
           />
-          <Button size="xs" mt="sm" onClick={save} loading={change.isPending} data-testid="save-tags">
+          <Button size="xs" onClick={save} loading={change.isPending} data-testid="save-tags">
             Save
           </Button>
         </Popover.Dropdown>

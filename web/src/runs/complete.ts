@@ -39,7 +39,9 @@ function names(typed: string, from: number, known: FilterFields): Completion {
     ...known.metrics.map((key) => ({ text: `metric.${key}`, help: "Newest value" })),
   ];
   const more = [{ text: "config.", help: "A value of the configuration" }];
-  const fitting = (deep ? all : [...all, ...more]).filter((offer) => offer.text !== typed && contains(offer.text, typed));
+  const [, head = "", tail = typed] = /^(config\.|metric\.)(.*)$/.exec(typed) ?? [];
+  const fits = ({ text }: Offer) => text !== typed && text.startsWith(head) && contains(text.slice(head.length), tail);
+  const fitting = (deep ? all : [...all, ...more]).filter(fits);
   const isFirst = (offer: Offer) => (offer.text.toLowerCase().startsWith(typed.toLowerCase()) ? 0 : 1);
   return { from, offers: fitting.sort((a, b) => isFirst(a) - isFirst(b)).slice(0, MOST) };
 }

@@ -1,6 +1,6 @@
-/** Markdown from people, as the few elements that text needs: no scripts, styles, forms, nor images that would call elsewhere. */
+/** Markdown from people, as the few elements that text needs. HTML in it is shown as text, an image as its name. */
 import DOMPurify from "dompurify";
-import { marked } from "marked";
+import { Marked } from "marked";
 import { useMemo } from "react";
 import classes from "./Markdown.module.css";
 
@@ -10,14 +10,21 @@ const ALLOWED_TAGS = [
 ];
 const ALLOWED_URI_REGEXP = /^(?:https?:|mailto:|\/(?!\/)|#)/i;
 
+const escaped = (text: string) => text.replace(/[&<>"]/g, (sign) => `&#${sign.charCodeAt(0)};`);
+
+const marked = new Marked({
+  async: false,
+  breaks: true,
+  renderer: { html: ({ text }) => escaped(text), image: ({ text }) => escaped(text) },
+});
+
 export default function Markdown({ text }: { text: string }) {
   const html = useMemo(() => harmless(text), [text]);
   return <div className={classes.text} data-testid="markdown" dangerouslySetInnerHTML={{ __html: html }} />;
 }
 
 function harmless(text: string): string {
-  const html = marked.parse(text, { async: false, breaks: true });
-  const clean = DOMPurify.sanitize(html, { ALLOWED_TAGS, ALLOWED_ATTR: ["href"], ALLOWED_URI_REGEXP, RETURN_DOM_FRAGMENT: true });
+  const clean = DOMPurify.sanitize(marked.parse(text) as string, { ALLOWED_TAGS, ALLOWED_ATTR: ["href"], ALLOWED_URI_REGEXP, RETURN_DOM_FRAGMENT: true });
   for (const link of clean.querySelectorAll("a")) {
     link.target = "_blank";
     link.rel = "noopener noreferrer nofollow";
