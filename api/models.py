@@ -158,6 +158,21 @@ class Event(Model):
     data: dict[str, Any]
 
 
+class Environment(Model):
+    """What an attempt ran with."""
+
+    epoch: int
+    time: float
+    device: str
+    parameters: int
+    versions: dict[str, str]
+    environment: dict[str, str] = Field(default={}, description="Code, hardware, threads, determinism; by name.")
+
+
+class EnvironmentList(Model):
+    items: list[Environment]
+
+
 class EventPage(Model):
     items: list[Event]
 

@@ -170,6 +170,13 @@ def read_events(run_id: str, engine: Engine, after: After = 0, limit: Limit = 50
     return models.EventPage(items=[models.Event.model_validate(event) for event in found])
 
 
+@router.get("/{run_id}/environments", summary="What every attempt at a run ran with")
+def read_environments(run_id: str, engine: Engine) -> models.EnvironmentList:
+    """First attempt first: versions, hardware, settings that decide numbers, and laser_core's code by its content."""
+    found = events.after(engine, run_id, limit=100, kind="started")
+    return models.EnvironmentList(items=[models.Environment(epoch=e.epoch, time=e.time, **e.data) for e in found])
+
+
 @router.get("/{run_id}/logs", summary="What a run said")
 def read_logs(
     run_id: str,

@@ -1,4 +1,4 @@
-"""Commands that carry runs elsewhere, and bring them in."""
+"""Commands that carry runs elsewhere, bring them in, and show that they can be had again."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from client.errors import BadInput
+from client.errors import BadInput, RunFailed
 from client.http import Client, Json
 from client.options import AsJson, RunRef
-from client.output import out, print_json
+from client.output import notes, out, print_json
 from client.render import escape, runs_table, size_words
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ def register(app: typer.Typer) -> None:
     """Adds the commands to the ``laser`` command."""
     app.command("export", rich_help_panel="Data")(export_run)
     app.command("import", rich_help_panel="Data")(import_run)
+    app.command(rich_help_panel="Runs")(reproduce)
 
 
 def export_run(
@@ -78,3 +79,30 @@ def import_run(
         print_json(run)
     else:
         out.print(runs_table([run]))
+
+
+def reproduce(run: RunRef, as_json: AsJson = False) -> None:
+    """Submit a run again and compare bit for bit: every metric but times, and the final weights. Exit code 1 if different."""
+    from client.reproduce import compare
+
+    with Client(timeout_s=TRANSFER_S) as client:
+        first = client.find(run)
+        if first["state"] != "succeeded":
+            raise BadInput(
+                f"Run {first['id']} is {first['state']}; only a run that has succeeded can be compared with."
+            )
+        second = client.clone(first["id"])
+        if not as_json:
+            notes.print(f"again as #{second['number']} {second['id']}: {client.url}/runs/{second['id']}")
+        second = client.wait(second["id"])
+        if second["state"] != "succeeded":
+            raise RunFailed(f"Run {second['id']} has {second['state']}: {second['reason']}")
+        curves = client.metrics(first["id"]), client.metrics(second["id"])
+        ran_with = [next(iter(client.environments(one["id"])), {}) for one in (first, second)]
+    found = compare(first, second, curves, (ran_with[0], ran_with[1]))
+    if as_json:
+        print_json(found)
+    else:
+        out.print(escape(found["words"]), highlight=False, soft_wrap=True)
+    if not found["identical"]:
+        raise typer.Exit(1)

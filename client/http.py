@@ -157,6 +157,10 @@ class Client(Transport):
         """Events {seq, time, kind, epoch, data} with ``seq`` above ``after``."""
         return list(self._json("GET", f"runs/{run_id}/events", params={"after": after, "limit": limit})["items"])
 
+    def environments(self, run_id: str) -> list[Json]:
+        """What every attempt ran with: {epoch, time, device, versions, environment …}."""
+        return items(self._json("GET", f"runs/{run_id}/environments"))
+
     def logs(self, run_id: str, after: int = 0, limit: int = 1000) -> list[Json]:
         """Log lines, as events."""
         return list(self._json("GET", f"runs/{run_id}/logs", params={"after": after, "limit": limit})["items"])

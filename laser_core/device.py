@@ -1,8 +1,11 @@
-"""Which device a run uses, and the versions it runs with."""
+"""Which device a run uses, and what it runs with: versions, hardware, settings, code."""
 
 from __future__ import annotations
 
+import hashlib
+import os
 import platform
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -42,3 +45,50 @@ def device_name(device: torch.device) -> str:
 def versions() -> dict[str, str]:
     """Versions that decide a run's numbers."""
     return {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__}
+
+
+def environment(device: torch.device) -> dict[str, str]:
+    """What else decides a run's numbers, for people and for comparing: this code by its content, the hardware, the settings
+    of torch that choose algorithms. It names no host."""
+    known = {
+        "code": _code(),
+        "platform": platform.platform(),
+        "processor": _processor(),
+        "cores": str(os.cpu_count()),
+        "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.1f} GiB",
+        "threads": str(torch.get_num_threads()),
+        "deterministic algorithms": _switch(torch.are_deterministic_algorithms_enabled()),
+        "float32 matmul": torch.get_float32_matmul_precision(),
+    }
+    if device.type != "cuda":
+        return known
+    gpu = torch.cuda.get_device_properties(device)
+    return known | {
+        "gpu": f"{gpu.name}, {gpu.total_memory / 2**30:.0f} GiB",
+        "cuda": str(torch.version.cuda),
+        "cudnn": str(torch.backends.cudnn.version()),
+        "cudnn deterministic": _switch(torch.backends.cudnn.deterministic),
+        "cudnn benchmark": _switch(torch.backends.cudnn.benchmark),
+        "tf32": _switch(torch.backends.cuda.matmul.allow_tf32),
+    }
+
+
+def _switch(is_on: bool) -> str:
+    return "on" if is_on else "off"
+
+
+def _code() -> str:
+    """sha256 of this package's sources: a version number stays when somebody changes a line."""
+    root, digest = Path(__file__).parent, hashlib.sha256()
+    for file in sorted(root.rglob("*.py")):
+        digest.update(f"{file.relative_to(root)}\0".encode() + file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, platform.processor() or platform.machine())

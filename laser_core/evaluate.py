@@ -17,7 +17,7 @@ from torch import Tensor
 
 from laser_core.checkpoint import Checkpoint
 from laser_core.config import ConfigError, EvalConfig, Problem, TrainConfig, parse_run
-from laser_core.device import choose_device, device_name, versions
+from laser_core.device import choose_device, device_name, environment, versions
 from laser_core.events import Event, Metrics, Progress, Result, Started
 from laser_core.loss import act_loss
 from laser_core.model import TRM, Batch
@@ -138,7 +138,14 @@ def evaluate(config: EvalConfig, checkpoint: Checkpoint, *, files: Mapping[str, 
     model = load_model(trained, task, checkpoint, config.weights).to(device)
     projector = make_projector(config, model, task, trained, checkpoint) if config.projection.rank else None
     passes = _Passes(len(puzzles), 1 + (config.rollouts > 1) + (projector is not None))
-    yield Started(0, passes.total, device_name(device), sum(p.numel() for p in model.parameters()), versions())
+    yield Started(
+        0,
+        passes.total,
+        device_name(device),
+        sum(p.numel() for p in model.parameters()),
+        versions(),
+        environment(device),
+    )
     scores = yield from passes.told(score(model, puzzles, config.batch_size, config.supervision_steps, valid))
     yield from scores.curves()
     values = scores.halting()

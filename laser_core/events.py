@@ -19,6 +19,7 @@ class Started:
     device: str
     parameters: int
     versions: dict[str, str]
+    environment: dict[str, str] = field(default_factory=dict)  # what else decides its numbers: laser_core.device
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from laser_core.checkpoint import Checkpoint
 from laser_core.config import ConfigError, InspectConfig, Problem, TrainConfig, parse_run
-from laser_core.device import choose_device, device_name, versions
+from laser_core.device import choose_device, device_name, environment, versions
 from laser_core.evaluate import load_model
 from laser_core.events import Event, FileSaved, Log, Progress, Result, Started
 from laser_core.inspection import FORMAT, Inspection, Place, Reading
@@ -53,7 +53,12 @@ def inspect(config: InspectConfig, checkpoint: Checkpoint, *, files: Mapping[str
     asked = yield from _asked(config, trained, files, deadline)
     model = load_model(trained, asked.task, checkpoint, config.weights).to(device)
     yield Started(
-        0, config.supervision_steps, device_name(device), sum(p.numel() for p in model.parameters()), versions()
+        0,
+        config.supervision_steps,
+        device_name(device),
+        sum(p.numel() for p in model.parameters()),
+        versions(),
+        environment(device),
     )
     watch = _watched(model, asked, config.supervision_steps, deadline)
     yield Progress(config.supervision_steps, config.supervision_steps, 0.0)

@@ -21,7 +21,7 @@ from laser_core.calibrate import choose, settled_store
 from laser_core.checkpoint import Checkpoint, check_same, model_sha256
 from laser_core.clock import KEPT, StepClock
 from laser_core.config import AutoStore, CheckpointStore, Store, TrainConfig, to_json
-from laser_core.device import check_precision, choose_device, device_name, versions
+from laser_core.device import check_precision, choose_device, device_name, environment, versions
 from laser_core.estimate import eager_bytes
 from laser_core.evaluate import Scores, score
 from laser_core.events import Event, Log, Memory, Metrics, Progress, Result, Snapshot, Started, Trace
@@ -71,7 +71,7 @@ def train(
     if checkpoint:
         trainer.restore(checkpoint)
     parameters = sum(weight.numel() for weight in trainer.model.parameters())
-    yield Started(trainer.step, config.training.steps, device_name(device), parameters, versions())
+    yield Started(trainer.step, config.training.steps, device_name(device), parameters, versions(), environment(device))
     yield Log(f"training on {device_name(device)}: {len(task.train)} puzzles, {len(task.test)} to test on")
     if reason:
         yield Log(reason)

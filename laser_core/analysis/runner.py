@@ -22,7 +22,7 @@ from laser_core.analysis.tracking import Followed, follow
 from laser_core.analysis.verdicts import Verdict, effectively_linear, low_dimensional, trackable, varied
 from laser_core.checkpoint import Checkpoint
 from laser_core.config import AnalysisConfig, ConfigError, NoneStore, Problem, TrainConfig, parse_run, to_json
-from laser_core.device import choose_device, device_name, versions
+from laser_core.device import choose_device, device_name, environment, versions
 from laser_core.evaluate import load_model
 from laser_core.events import Event, FileSaved, Log, Metrics, Progress, Result, Started
 from laser_core.model import TRM
@@ -51,7 +51,9 @@ def analyse(
     subject = yield from _subject(config, checkpoint, files)
     models = list(_models(subject, others))
     total = len(models) * len(subject.puzzles) + config.tracking_steps
-    yield Started(0, total, device_name(subject.device), _parameters(models[0].model), versions())
+    yield Started(
+        0, total, device_name(subject.device), _parameters(models[0].model), versions(), environment(subject.device)
+    )
     looks: dict[str, Look] = {}
     for index, named in enumerate(models):
         seen = yield from _observed(subject, named, index * len(subject.puzzles), total)

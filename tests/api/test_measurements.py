@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from laser_core.events import Started
+from store.ingest import ingest
+
 
 def test_curves_hold_null_for_nan(api, finished):
     run_id = finished()
@@ -175,3 +178,19 @@ def test_what_is_no_measurement_is_refused_by_name(api, started):
     assert response.status_code == 422
     assert "more than 1000 metrics" in response.json()["detail"]
     assert len(api.get(f"runs/{run_id}/metrics").json()["series"]) == 600
+
+
+def test_what_every_attempt_ran_with(api, started, engine):
+    run_id = started()
+    assert api.get(f"runs/{run_id}/environments").json()["items"] == []
+    ingest(
+        engine,
+        run_id,
+        1,
+        0,
+        10,
+        [Started(0, 9, "cpu", 5, {"torch": "2"}, {"threads": "1"}), Started(1, 9, "cpu", 5, {})],
+    )
+    first, second = api.get(f"runs/{run_id}/environments").json()["items"]
+    assert (first["epoch"], first["versions"], first["environment"]) == (1, {"torch": "2"}, {"threads": "1"})
+    assert second["environment"] == {}

@@ -30,6 +30,7 @@ TABLE = {
     "POST /runs/{run_id}/clone": "401 404 201 403 201",
     "DELETE /runs/{run_id}": "401 404 204 403 204",
     "GET /runs/{run_id}/events": "401 404 200 200 200",
+    "GET /runs/{run_id}/environments": "401 404 200 200 200",
     "GET /runs/{run_id}/logs": "401 404 200 200 200",
     "GET /runs/{run_id}/metrics": "401 404 200 200 200",
     "POST /runs/{run_id}/metrics": "401 404 409 403 409",  # of a run that nobody holds

@@ -90,6 +90,8 @@ def test_the_events_of_a_run(tiny: Make) -> None:
     started, result = events[0], events[-1]
     assert isinstance(started, Started)
     assert (started.step, started.steps, started.device) == (0, 12, "cpu (1 thread)")
+    assert len(started.environment["code"]) == 16
+    assert (started.environment["threads"], started.environment["deterministic algorithms"]) == ("1", "off")
     assert isinstance(events[1], Log)
     assert of(Progress, events)[-1].step == 12
     assert isinstance(result, Result)

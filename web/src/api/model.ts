@@ -27,6 +27,7 @@ export type Place = Schemas["Place"];
 export type Memory = Schemas["Memory"];
 export type Artifact = Schemas["Artifact"];
 export type ArtifactList = Schemas["ArtifactList"];
+export type EnvironmentList = Schemas["EnvironmentList"];
 export type Comparison = Schemas["Comparison"];
 export type Group = Schemas["Group"];
 export type Member = Schemas["Member"];

@@ -5,6 +5,7 @@ import type {
   ArtifactList, Comparison, DatasetList, DatasetPreview, EventPage, ExperimentPage, FilterFields, LogLine, LogPage, Me, Memory, Metrics,
   Preset, Queue, Report, Run, RunPage, RunSummary, Spectrum, Traces, ViewList, WorkerList,
   AuditPage, TokenList, UserList,
+  EnvironmentList,
 } from "~/api/model";
 import { isFinal } from "~/api/model";
 import type { RootSchema } from "~/form/schema";
@@ -131,6 +132,12 @@ export const artifactsQuery = (id: string) =>
   queryOptions({
     queryKey: ["artifacts", id],
     queryFn: ({ signal }) => request<ArtifactList>(`/runs/${id}/artifacts`, { signal }),
+  });
+
+export const environmentsQuery = (id: string) =>
+  queryOptions({
+    queryKey: ["environments", id],
+    queryFn: ({ signal }) => request<EnvironmentList>(`/runs/${id}/environments`, { signal }),
   });
 
 export const compareQuery = (ids: readonly string[]) =>

@@ -155,6 +155,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/runs/{run_id}/environments": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What every attempt at a run ran with
+         * @description First attempt first: versions, hardware, settings that decide numbers, and laser_core's code by its content.
+         */
+        get: operations["read_environments_api_v1_runs__run_id__environments_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/runs/{run_id}/logs": {
         parameters: {
             query?: never;
@@ -1142,6 +1162,37 @@ export interface components {
             outcome: "done" | "refused";
             /** Detail */
             detail: string;
+        };
+        /**
+         * Environment
+         * @description What an attempt ran with.
+         */
+        Environment: {
+            /** Epoch */
+            epoch: number;
+            /** Time */
+            time: number;
+            /** Device */
+            device: string;
+            /** Parameters */
+            parameters: number;
+            /** Versions */
+            versions: {
+                [key: string]: string;
+            };
+            /**
+             * Environment
+             * @description Code, hardware, threads, determinism; by name.
+             * @default {}
+             */
+            environment: {
+                [key: string]: string;
+            };
+        };
+        /** EnvironmentList */
+        EnvironmentList: {
+            /** Items */
+            items: components["schemas"]["Environment"][];
         };
         /**
          * Event
@@ -3850,6 +3901,37 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["EventPage"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    read_environments_api_v1_runs__run_id__environments_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                run_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EnvironmentList"];
                 };
             };
             /** @description What went wrong */

@@ -3,7 +3,7 @@ import { useQuery } from "@tanstack/react-query";
 import { useState } from "react";
 import { stringify } from "yaml";
 import type { Json, JsonObject, Run } from "~/api/model";
-import { schemaQuery } from "~/api/queries";
+import { environmentsQuery, schemaQuery } from "~/api/queries";
 import { flatten, isObject } from "~/form/json";
 import { defaultsFor } from "~/form/schema";
 import { Copy } from "~/ui/Copy";
@@ -13,6 +13,15 @@ import classes from "./ConfigTab.module.css";
 type View = "readable" | "yaml" | "json";
 
 export default function ConfigTab({ run }: { run: Run }) {
+  return (
+    <div style={{ display: "grid", gap: 14 }}>
+      <Configuration run={run} />
+      <RanWith run={run} />
+    </div>
+  );
+}
+
+function Configuration({ run }: { run: Run }) {
   const [view, setView] = useState<View>("readable");
   const text = view === "json" ? JSON.stringify(run.config, null, 2) : stringify(run.config);
   return (
@@ -39,6 +48,24 @@ export default function ConfigTab({ run }: { run: Run }) {
       }
     >
       {view === "readable" ? <Readable config={run.config} /> : <pre className={classes.code} data-testid="config-text">{text}</pre>}
+    </Panel>
+  );
+}
+
+/** What decides the numbers beside the configuration, so that the run can be had again. */
+function RanWith({ run }: { run: Run }) {
+  const { data } = useQuery(environmentsQuery(run.id));
+  const attempts = data?.items ?? [];
+  const newest = attempts.at(-1);
+  if (!newest) return null;
+  const rows: [string, Json][] = [["seed", run.seed], ["device", newest.device], ["attempt", newest.epoch]];
+  return (
+    <Panel title="Ran with" aside={<code className="mono faint">laser reproduce {run.id}</code>}>
+      <div className={classes.sections} data-testid="ran-with">
+        <Section title="run" rows={rows} prefix="" usual={null} />
+        <Section title="versions" rows={Object.entries(newest.versions)} prefix="" usual={null} />
+        <Section title="environment" rows={Object.entries(newest.environment)} prefix="" usual={null} />
+      </div>
     </Panel>
   );
 }
