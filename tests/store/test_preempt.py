@@ -31,6 +31,8 @@ def lab(engine, settings, owner):
             return claim.run_id
 
         def make_way(self, now, **changes):
+            for worker in workers.list_workers(engine):
+                workers.beat(engine, worker.id, now=now)
             return make_way(engine, self.settings_on.model_copy(update=changes), now=now)
 
     workers.register(engine, "w1", "here", 7, 2, "cpu", "1", now=T0)
@@ -57,12 +59,16 @@ def test_the_low_band_makes_way_once_it_had_its_time(engine, lab):
     assert get_run(engine, second).state == State.running
 
 
-@pytest.mark.parametrize("case", ["a slot is free", "nobody waits", "only low waits", "another pool", "no low runs"])
-def test_nobody_makes_way_in_vain(lab, case):
+@pytest.mark.parametrize(
+    "case", ["a slot is free", "one is free elsewhere", "nobody waits", "only low waits", "another pool", "no low runs"]
+)
+def test_nobody_makes_way_in_vain(engine, lab, case):
     band = "normal" if case == "no low runs" else "low"
     for seed in range(1 if case == "a slot is free" else 2):
         lab.ask(seed, band)
         lab.take()
     if case != "nobody waits":
         lab.ask(9, "low" if case == "only low waits" else "high", "elsewhere" if case == "another pool" else "")
+    if case == "one is free elsewhere":
+        workers.register(engine, "w2", "there", 8, 1, "cpu", "1", now=T0)
     assert lab.make_way(T0 + 99) == []
