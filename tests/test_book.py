@@ -13,6 +13,7 @@ from benchmarks.accuracy import COLUMNS, TASKS
 from benchmarks.book.contents import book, sections
 from benchmarks.book.figures import Mark, Panel, figure
 from benchmarks.verdicts import is_false, simulated
+from laser_core.verdicts import verdict
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
 EQUAL, NOT_WORSE = TASKS
@@ -172,3 +173,16 @@ def test_a_verdict_is_false_when_it_is_not_so():
     counted = simulated("normal", "large loss", "3 to 20", 36, 0)
     assert counted["verdicts"]["too few seeds"] == 6  # of 3, 4 and 5 pairs
     assert counted["claims_under_six_pairs"] == 0
+
+
+def test_the_experiments_report_is_what_the_engine_says_of_its_pairs():
+    report = json.loads((RESULTS / "experiment_4x4.json").read_text())
+    (judged,) = report["verdicts"]
+    values = ([pair[name] for pair in judged["differences"]] for name in ("baseline", "variant"))
+    told = verdict(*values, report["experiment"]["margin"]).to_json()
+    assert to_nine_digits({name: judged[name] for name in told}) == to_nine_digits(told)
+    assert report["sentence"] in book(RESULTS)["README.md"]
+
+
+def to_nine_digits(value):
+    return json.loads(json.dumps(value), parse_float=lambda text: float(f"{float(text):.9g}"))

@@ -24,8 +24,8 @@ def sections(folder: Path) -> list[Section]:
     states = ", ".join(f"{count} {state}" for state, count in experiment["states"].items())
     setting = (
         f"{experiment['planned']} runs: {states}. Margin {experiment['margin']:g} points of {experiment['metric']}, fixed when "
-        "the experiment was made. Two runs at once on two cores that other work kept busy: step times are those of that hour, "
-        "paired within it."
+        "the experiment was made. Two runs at once on two cores with a load of 10 to 29 from other work: step times are those "
+        "of that hour and say little, though paired (the front measures them on a quiet machine)."
     )
     body = [f"> {report['sentence']}", _groups(report["groups"]), _tests(judged), _pairs(judged)]
     answer = ANSWERS.get(judged["verdict"], f"undecided ({judged['verdict']})")
