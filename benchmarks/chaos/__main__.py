@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import platform
+import signal
 import sys
 import time
 from importlib.metadata import version
@@ -129,6 +130,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path("chaos-report.json"))
     parser.add_argument("--keep-logs", type=Path, help="a folder for the services' logs")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the lab is taken down
     if options.scenario in SCENARIOS:
         report = conditions(Settings(**times(options)), options) | SCENARIOS[options.scenario](options, times(options))
         options.out.write_text(json.dumps(report, indent=1) + "\n")
