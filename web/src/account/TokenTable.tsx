@@ -17,7 +17,7 @@ export function TokenTable({ user }: { user?: string }) {
   if (tokens.isError) return <Failure error={tokens.error} retry={() => void tokens.refetch()} compact />;
   if (!tokens.data.items.length) return <p className={classes.none}>None.</p>;
   return (
-    <div className={classes.scroll}>
+    <div className={classes.scroll} tabIndex={0} role="region" aria-label="Tokens">
       <table className={classes.table} data-testid="tokens">
         <thead>
           <tr>

@@ -22,7 +22,7 @@ export function AuditLog() {
         )
       }
     >
-      <div className={classes.scroll}>
+      <div className={classes.scroll} tabIndex={0} role="region" aria-label="Audit log">
         <table className={classes.table} data-testid="audit">
           <thead>
             <tr>

@@ -27,7 +27,7 @@ export function Users() {
   return (
     <>
       <Panel title="Users" flush>
-        <div className={classes.scroll}>
+        <div className={classes.scroll} tabIndex={0} role="region" aria-label="Users">
           <table className={classes.table} data-testid="users">
             <thead>
               <tr>

@@ -24,7 +24,7 @@ function Difference({ runs }: { runs: readonly Run[] }) {
       {differing.length === 0 ? (
         <p className={classes.noPairs}>Nothing: the configurations are the same.</p>
       ) : (
-        <div className={classes.scroll}>
+        <div className={classes.scroll} tabIndex={0} role="region" aria-label="Differences of the configurations">
           <table className={`${classes.table} num`}>
             <thead>
               <tr>

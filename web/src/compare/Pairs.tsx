@@ -28,7 +28,7 @@ export function Pairs({ pairing, groups }: { pairing: Pairing; groups: readonly 
       {pairing.pairs.length === 0 ? (
         <p className={classes.noPairs}>No two finished runs share a seed yet.</p>
       ) : (
-        <div className={classes.scroll}>
+        <div className={classes.scroll} tabIndex={0} role="region" aria-label="Pairs">
           <table className={`${classes.table} num`}>
             <thead>
               <tr>

@@ -30,7 +30,7 @@ export function ExperimentsPage() {
       )}
       {items.length > 0 && (
         <Panel flush>
-          <div className={classes.scroll}>
+          <div className={classes.scroll} tabIndex={0} role="region" aria-label="Experiments">
             <table className={`${classes.table} num`}>
               <thead>
                 <tr>

@@ -9,7 +9,7 @@ import classes from "./Experiments.module.css";
 export function GroupTable({ groups, verdicts }: { groups: readonly ExperimentGroup[]; verdicts: readonly Judgement[] }) {
   return (
     <Panel flush title="Groups" testId="groups" aside={<span className="faint">all runs that succeeded; mean and 95 % interval</span>}>
-      <div className={classes.scroll}>
+      <div className={classes.scroll} tabIndex={0} role="region" aria-label="Groups">
         <table className={`${classes.table} num`}>
           <thead>
             <tr>

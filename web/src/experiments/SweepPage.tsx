@@ -102,7 +102,7 @@ function Cost({ estimate }: { estimate: Estimate }) {
       <p className={classes.note} style={{ margin: "2px 0 10px" }}>
         {words(estimate)}
       </p>
-      <div className={classes.scroll} style={{ maxHeight: 300, overflowY: "auto" }}>
+      <div className={classes.scroll} style={{ maxHeight: 300, overflowY: "auto" }} tabIndex={0} role="region" aria-label="Runs of the sweep">
         <table className={`${classes.table} num`}>
           <thead>
             <tr>

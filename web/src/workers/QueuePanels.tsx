@@ -81,7 +81,7 @@ function Standings({ standings }: { standings: Standing[] }) {
 
 function Table({ head, children }: { head: string[]; children: ReactNode }) {
   return (
-    <div className={classes.scroll}>
+    <div className={classes.scroll} tabIndex={0} role="region" aria-label="Table, may be scrolled sideways">
       <table className={classes.table}>
         <thead>
           <tr>
