@@ -18,7 +18,9 @@ def compare(first: Json, second: Json, curves: tuple[Curves, Curves], environmen
     ``environments`` are those of their first attempts (empty where none is known). Times are left out of everything.
     """
     mine, other = ({key: curve for key, curve in one.items() if not key.startswith(TIMED)} for one in curves)
-    differences = [found for key in sorted(mine | other) if (found := _difference(key, mine.get(key), other.get(key)))]
+    differences = [
+        parted for key in sorted(mine | other) if (parted := _difference(key, mine.get(key), other.get(key)))
+    ]
     values = [_untimed(run["result"]["values"]) for run in (first, second)]
     differences += [
         {"result": name, "values": [values[0].get(name), values[1].get(name)]}
@@ -61,7 +63,11 @@ def _untimed(values: Json) -> Json:
 
 def _flat(environment: Json) -> dict[str, Any]:
     """What is worth comparing, by name."""
-    return {"device": environment.get("device")} | environment.get("versions", {}) | environment.get("environment", {})
+    return {
+        "device": environment.get("device"),
+        **environment.get("versions", {}),
+        **environment.get("environment", {}),
+    }
 
 
 def _words(found: Json) -> str:

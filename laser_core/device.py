@@ -66,7 +66,7 @@ def environment(device: torch.device) -> dict[str, str]:
     return known | {
         "gpu": f"{gpu.name}, {gpu.total_memory / 2**30:.0f} GiB",
         "cuda": str(torch.version.cuda),
-        "cudnn": str(torch.backends.cudnn.version()),
+        "cudnn": str(torch.backends.cudnn.version()),  # type: ignore[no-untyped-call]
         "cudnn deterministic": _switch(torch.backends.cudnn.deterministic),
         "cudnn benchmark": _switch(torch.backends.cudnn.benchmark),
         "tf32": _switch(torch.backends.cuda.matmul.allow_tf32),
