@@ -13,7 +13,7 @@ from store.settings import MIB
 MOST_AFTER = 32
 
 
-def _asked(
+async def _asked(
     priority: Annotated[
         Priority, Query(description="Runs of a higher band start before all of a lower one.")
     ] = "normal",
