@@ -105,6 +105,10 @@ class Facts:
     priority: Priority
     pool: Annotated[str, Field(max_length=40)]
     time_limit_s: Finite | None
+    memory_asked: Count | None
+    memory: Count
+    memory_held: Count | None
+    memory_peak: Count | None
     state: Literal["succeeded", "failed", "cancelled"]
     reason: Annotated[str, Field(max_length=8000)]
     epoch: Count

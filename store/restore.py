@@ -106,7 +106,21 @@ def _target(settings: Settings, run_id: str, file: File) -> Path:
 
 def _values(facts: Facts, now: float) -> dict[str, Any]:
     """Columns of the run's row."""
-    same = ("time_limit_s", "state", "epoch", "step", "steps", "step_time_s", "created_at", "started_at", "finished_at")
+    same = (
+        "time_limit_s",
+        "memory_asked",
+        "memory",
+        "memory_held",
+        "memory_peak",
+        "state",
+        "epoch",
+        "step",
+        "steps",
+        "step_time_s",
+        "created_at",
+        "started_at",
+        "finished_at",
+    )
     has_checkpoint = any(file.folder == facts.checkpoint for file in facts.files if file.folder)
     return {name: getattr(facts, name) for name in same} | {
         "name": clean(facts.name, 240),

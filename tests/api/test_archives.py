@@ -18,7 +18,7 @@ from store.tables import artifacts
 from tests.api.conftest import BASE, TestClient
 
 SHA = hashlib.sha256(b"weights").hexdigest()
-OWN = ("id", "number", "owner", "owner_name", "worker_id", "updated_at", "imported_from")
+OWN = ("id", "number", "owner", "owner_name", "worker_id", "device", "updated_at", "imported_from")
 
 
 @pytest.fixture
