@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from urllib.parse import urlsplit
 
-from playwright.sync_api import Browser, sync_playwright
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 QUIET = (
@@ -32,3 +35,34 @@ def chromium() -> Iterator[Browser]:
             yield browser
         finally:
             browser.close()
+
+
+def require_browser() -> None:
+    """Skips the test where no browser is installed; fails it where one is required (REQUIRE_BROWSER=1)."""
+    if executable() is None:
+        reason = "no Chromium is installed (Debian: apt install chromium)"
+        if os.environ.get("REQUIRE_BROWSER") == "1":
+            pytest.fail(f"REQUIRE_BROWSER=1, but {reason}")
+        pytest.skip(reason)
+
+
+@contextmanager
+def watched(page: Page, url: str) -> Iterator[None]:
+    """Fails for a console error, or a request to anywhere but the platform at ``url``."""
+    complaints: list[str] = []
+
+    def request(request: Request) -> None:
+        is_own = urlsplit(request.url).netloc == urlsplit(url).netloc
+        if not is_own and not request.url.startswith(("data:", "blob:")):
+            complaints.append(f"external request: {request.url}")
+
+    page.on("console", lambda message: complaints.append(message.text) if _is_fault(message) else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("request", request)
+    yield
+    assert complaints == []
+
+
+def _is_fault(message: ConsoleMessage) -> bool:
+    """Chromium itself reports every refused request; a refused form is what a test may want."""
+    return message.type == "error" and "status of 422" not in message.text

@@ -123,7 +123,7 @@ def start_platform(home: Path, **settings: str) -> Platform:
         except httpx.TransportError:
             return False
 
-    eventually("the start of the platform", ready)
+    eventually("the start of the platform", ready, 180)
     http.headers["Authorization"] = f"Bearer {(home / 'token').read_text().strip()}"
     return Platform(home, url, process, http)
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import ConsoleMessage, Page, expect
+from playwright.sync_api import Page, expect
 
-from tests.e2e.browser import chromium, executable
+from tests.e2e.browser import chromium, require_browser, watched
 from tests.e2e.platform import Platform, eventually
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -27,32 +26,12 @@ SMALL = {
 @pytest.fixture
 def page(platform: Platform) -> Iterator[Page]:
     """A page that fails the test for a console error or a request to anywhere but this platform."""
-    if executable() is None:
-        if os.environ.get("REQUIRE_BROWSER") == "1":
-            pytest.fail("REQUIRE_BROWSER=1, but no Chromium is installed (Debian: apt install chromium)")
-        pytest.skip("no Chromium is installed (Debian: apt install chromium)")
+    require_browser()
     with chromium() as browser:
         page = browser.new_page(viewport={"width": 1440, "height": 1000})
         page.set_default_timeout(30_000)
-        complaints: list[str] = []
-        page.on("console", lambda message: complaints.append(message.text) if is_fault(message) else None)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on(
-            "request",
-            lambda request: (
-                None
-                if urlsplit(request.url).netloc == urlsplit(platform.url).netloc
-                or request.url.startswith(("data:", "blob:"))
-                else complaints.append(f"external request: {request.url}")
-            ),
-        )
-        yield page
-        assert complaints == []
-
-
-def is_fault(message: ConsoleMessage) -> bool:
-    """Chromium itself reports every refused request; a refused form is what a test may want."""
-    return message.type == "error" and "status of 422" not in message.text
+        with watched(page, platform.url):
+            yield page
 
 
 def sign_in(page: Page, platform: Platform) -> None:
