@@ -14,7 +14,7 @@ from api.context import Bell, Config, Engine, Speaker
 from api.problems import RESPONSES
 from api.schema import BODY, PATCH
 from laser_core.config import StoreKind, merge_patch, parse_run
-from store import events, notes, pause, run_list, runs
+from store import events, notes, pause, run_list, runs, submit
 from store.filters import MAX_LENGTH
 from store.run_list import RunQuery
 from store.states import State
@@ -53,7 +53,7 @@ def create(
     """The body is the RunConfig itself; it is stored whole. An inspection that was made before, of equal weights and with the
     same puzzle and settings, is given again (status 200); new ones go to the high band."""
     config = parse_run(body)
-    made = runs.create_run(engine, config, speaker.user_id, idempotency_key, request=asked)
+    made = submit.create_run(engine, config, speaker.user_id, idempotency_key, request=asked)
     return _queued(made, response, bell)
 
 
@@ -152,7 +152,7 @@ def clone(
 ) -> models.Run:
     """The body is a JSON merge patch of the configuration; without one the copy is exact."""
     config = parse_run(merge_patch(runs.get_run(engine, run_id).config, patch))
-    made = runs.create_run(engine, config, speaker.user_id, idempotency_key, request=asked)
+    made = submit.create_run(engine, config, speaker.user_id, idempotency_key, request=asked)
     return _queued(made, response, bell)
 
 

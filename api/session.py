@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Response
 from starlette.requests import Request
 
-from api import models
+from api import user_models
 from api.body import documented, json_body, parsed
 from api.context import Engine, Speaker
 from api.gate import COOKIE
@@ -36,19 +36,19 @@ _BODY: dict[str, Any] = {
     "/login-codes",
     status_code=201,
     summary="A link that logs one browser in, once",
-    openapi_extra=documented(models.LoginFor, is_required=False),
+    openapi_extra=documented(user_models.LoginFor, is_required=False),
 )
 def create_login_code(
-    body: Annotated[models.LoginFor, Depends(parsed(models.LoginFor, is_required=False))],
+    body: Annotated[user_models.LoginFor, Depends(parsed(user_models.LoginFor, is_required=False))],
     request: Request,
     engine: Engine,
     speaker: Speaker,
-) -> models.LoginCode:
+) -> user_models.LoginCode:
     """For yourself it is good for ten minutes; one that an admin sends to another user for a day."""
     user_id = whose(engine, speaker, body.user)
     code, expires_at = access.create_login_code(engine, user_id, by=speaker.user_id)
     url = request.url.replace(path="/login", query=f"code={code}")
-    return models.LoginCode(url=str(url), code=code, expires_at=expires_at)
+    return user_models.LoginCode(url=str(url), code=code, expires_at=expires_at)
 
 
 @router.post("/session", status_code=204, summary="Exchange a login code for a session cookie", openapi_extra=_BODY)

@@ -8,7 +8,7 @@ from importlib.metadata import version as installed_version
 import sqlalchemy as sa
 from fastapi import APIRouter, Response
 
-from api import models
+from api import models, user_models
 from api.context import Bell, Config, Engine, Speaker
 from api.problems import RESPONSES
 from laser_core.config import SCHEMA_VERSION
@@ -66,5 +66,5 @@ def undrain(worker_id: str, engine: Engine, speaker: Speaker, bell: Bell) -> Wor
 
 
 @router.get("/me", summary="Who is asking")
-def me(speaker: Speaker) -> models.Me:
-    return models.Me(id=speaker.user_id, name=speaker.name, role=speaker.role, scope=speaker.scope)
+def me(speaker: Speaker) -> user_models.Me:
+    return user_models.Me(id=speaker.user_id, name=speaker.name, role=speaker.role, scope=speaker.scope)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
 
-from api import models
+from api import user_models
 from api.body import documented, parsed
 from api.context import Engine, Speaker
 from api.guards import whose
@@ -16,14 +16,14 @@ from store import access
 router = APIRouter(prefix="/tokens", tags=["session"], responses=RESPONSES)
 
 
-@router.post("", status_code=201, summary="Make a token", openapi_extra=documented(models.NewToken))
+@router.post("", status_code=201, summary="Make a token", openapi_extra=documented(user_models.NewToken))
 def create(
-    body: Annotated[models.NewToken, Depends(parsed(models.NewToken))], engine: Engine, speaker: Speaker
-) -> models.CreatedToken:
+    body: Annotated[user_models.NewToken, Depends(parsed(user_models.NewToken))], engine: Engine, speaker: Speaker
+) -> user_models.CreatedToken:
     """For yourself; admins may name another user."""
     user_id, ttl_s = whose(engine, speaker, body.user), body.ttl_days * access.DAY_S
     token, secret = access.issue(engine, user_id, body.scope, ttl_s, name=body.name, by=speaker.user_id)
-    return models.CreatedToken(token=token, secret=secret)
+    return user_models.CreatedToken(token=token, secret=secret)
 
 
 @router.get("", summary="Tokens and browser sessions")
@@ -31,9 +31,9 @@ def list_tokens(
     engine: Engine,
     speaker: Speaker,
     user: Annotated[str | None, Query(max_length=120, description="Name or id; only for admins.")] = None,
-) -> models.TokenList:
+) -> user_models.TokenList:
     """Your own, newest first; without their secrets."""
-    return models.TokenList(items=access.list_tokens(engine, whose(engine, speaker, user)))
+    return user_models.TokenList(items=access.list_tokens(engine, whose(engine, speaker, user)))
 
 
 @router.delete("/{token_id}", status_code=204, summary="Revoke a token or end a session")

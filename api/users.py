@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Response
 
-from api import models
+from api import user_models
 from api.body import documented, parsed
 from api.context import Engine, Speaker
 from api.guards import require_admin
@@ -22,9 +22,9 @@ def _admins_only(speaker: Speaker) -> None:
 router = APIRouter(tags=["users"], responses=RESPONSES, dependencies=[Depends(_admins_only)])
 
 
-@router.post("/users", status_code=201, summary="Add a user", openapi_extra=documented(models.NewUser))
+@router.post("/users", status_code=201, summary="Add a user", openapi_extra=documented(user_models.NewUser))
 def add(
-    body: Annotated[models.NewUser, Depends(parsed(models.NewUser))],
+    body: Annotated[user_models.NewUser, Depends(parsed(user_models.NewUser))],
     response: Response,
     engine: Engine,
     speaker: Speaker,
@@ -36,9 +36,9 @@ def add(
 
 
 @router.get("/users", summary="All users")
-def list_users(engine: Engine) -> models.UserList:
+def list_users(engine: Engine) -> user_models.UserList:
     """Oldest first."""
-    return models.UserList(items=users.list_users(engine))
+    return user_models.UserList(items=users.list_users(engine))
 
 
 @router.get("/users/{user}", summary="One user, by id or name")
@@ -49,11 +49,11 @@ def read(user: str, engine: Engine) -> User:
 @router.patch(
     "/users/{user}",
     summary="Change a user's role or shares, disable or enable",
-    openapi_extra=documented(models.UserChange),
+    openapi_extra=documented(user_models.UserChange),
 )
 def change(
     user: str,
-    body: Annotated[models.UserChange, Depends(parsed(models.UserChange))],
+    body: Annotated[user_models.UserChange, Depends(parsed(user_models.UserChange))],
     engine: Engine,
     speaker: Speaker,
 ) -> User:
@@ -67,7 +67,7 @@ def read_audit(
     engine: Engine,
     before: Annotated[int | None, Query(ge=1, le=2**53, description="Only entries with a lower number.")] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
-) -> models.AuditPage:
+) -> user_models.AuditPage:
     found = audit.entries(engine, before, limit + 1)
     next_before = found[limit - 1].number if len(found) > limit else None
-    return models.AuditPage(items=found[:limit], next_before=next_before)
+    return user_models.AuditPage(items=found[:limit], next_before=next_before)

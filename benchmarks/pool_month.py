@@ -27,9 +27,9 @@ from laser_core.config import parse_run
 from store import claims, database, queue, workers
 from store.policy import BANDS, Policy
 from store.requests import Request
-from store.runs import create_run
 from store.settings import Settings
 from store.states import State
+from store.submit import create_run
 from store.tables import users
 
 HOUR, DAY = 3600.0, 86_400.0

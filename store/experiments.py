@@ -21,8 +21,9 @@ from store.dialect import insert
 from store.errors import Conflict, NotFound
 from store.policy import Policy
 from store.requests import Request
-from store.runs import Run, delete_run, load, queue_run, request_cancel
+from store.runs import Run, delete_run, load, request_cancel
 from store.states import FINAL, State
+from store.submit import queue_run
 from store.tables import experiment_runs, experiments, runs, users
 from store.text import clean
 from store.users import Owners

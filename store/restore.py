@@ -28,8 +28,9 @@ from store.dialect import insert
 from store.events import StoredEvent
 from store.ingest import LOG_CHARACTERS
 from store.policy import BANDS
-from store.runs import Run, load, row_values
+from store.runs import Run, load
 from store.settings import Settings
+from store.submit import row_values
 from store.tables import artifacts, attempts, datasets, run_datasets, run_tags, runs
 from store.tables import events as event_table
 from store.text import clean, clean_lines

@@ -25,8 +25,9 @@ import sqlalchemy as sa
 
 from laser_core.config import RunConfig, parse_run
 from store import access, database
-from store.runs import Run, create_run
+from store.runs import Run
 from store.settings import Settings
+from store.submit import create_run
 from store.tables import metadata
 
 hypothesis.settings.register_profile(

@@ -17,8 +17,8 @@ from benchmarks.service.servers import Server, install_mlflow, mlflow_server, ou
 from benchmarks.service.timing import load, median, p95_ms, rounded, timed, together
 from laser_core.config import parse_run
 from store import access, claims, database
-from store.runs import create_run
 from store.settings import Settings
+from store.submit import create_run
 
 CLIENTS = 2  # at once, each with a run of its own
 KEYS = 10  # metrics of a run

@@ -18,8 +18,8 @@ from laser_core.config import parse_run
 from laser_core.events import Metrics
 from store import access, claims, database, metrics
 from store.ingest import ingest
-from store.runs import create_run
 from store.settings import Settings
+from store.submit import create_run
 from tests.conftest import start_postgres
 
 KEYS = [f"metric-{number}" for number in range(10)]

@@ -11,7 +11,7 @@ from fastapi import APIRouter
 
 from api import guards
 from laser_core.config import parse_experiment, parse_run
-from store import access, datasets, experiments, runs, users, views, workers
+from store import access, datasets, experiments, runs, submit, users, views, workers
 from store.tables import artifacts
 from store.tables import runs as run_table
 
@@ -136,7 +136,7 @@ def make(engine, settings, tokens):
     owner = users.get(engine, "owner").id
 
     def run_id():
-        run, _ = runs.create_run(engine, parse_run({"kind": "train"}), owner)
+        run, _ = submit.create_run(engine, parse_run({"kind": "train"}), owner)
         return runs.request_cancel(engine, run.id).id
 
     def artifact_id():

@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from laser_core.config import parse_run
-from store import access, backup, database, runs
+from store import access, backup, database, runs, submit
 from store.backup import BackupError
 from store.settings import Settings
 from store.tables import metadata
@@ -24,7 +24,7 @@ def filled(engine, settings):
     """A database with rows in every table, a gap in the numbers of its runs, and the files of two runs."""
     access.ensure_local_user(engine)
     made = [
-        runs.create_run(engine, parse_run({"kind": "train", "seed": seed}), access.LOCAL_USER)[0] for seed in (1, 2)
+        submit.create_run(engine, parse_run({"kind": "train", "seed": seed}), access.LOCAL_USER)[0] for seed in (1, 2)
     ]
     for run in made:
         runs.request_cancel(engine, run.id)
@@ -79,7 +79,7 @@ def test_what_was_there_is_there_again(filled, settings, other, elsewhere, tmp_p
     assert not (elsewhere.home / "spool").exists()
     assert made.summary()["files"] == 2
     assert made.summary()["rows"] >= 2 * len(metadata.tables)
-    numbers = [runs.create_run(e, parse_run({"kind": "train"}), "id 1")[0].number for e in (filled, other)]
+    numbers = [submit.create_run(e, parse_run({"kind": "train"}), "id 1")[0].number for e in (filled, other)]
     assert numbers[0] == numbers[1] > 2, "numbers of deleted runs don't come back"
 
 

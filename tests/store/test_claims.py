@@ -15,8 +15,9 @@ from store import claims, database, events
 from store.dialect import lock_claims
 from store.errors import Conflict, Superseded
 from store.ingest import ingest
-from store.runs import create_run, get_run, lock, request_cancel
+from store.runs import get_run, lock, request_cancel
 from store.states import FINAL, TRANSITIONS, State
+from store.submit import create_run
 from store.tables import runs
 
 LEASE_S = 20.0

@@ -11,8 +11,8 @@ from laser_core.config import parse_run
 from laser_core.puzzle_file import PuzzleFileError
 from store import claims, datasets
 from store.errors import Conflict, NotFound, Refused
-from store.runs import create_run
 from store.settings import Settings
+from store.submit import create_run
 
 SOLVED = "1234341221434321"
 GOOD = f"source,q,a,rating\nme,.{SOLVED[1:]},{SOLVED},1\nme,..{SOLVED[2:]},{SOLVED},2.5\n".encode()

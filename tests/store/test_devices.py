@@ -13,8 +13,9 @@ from store import claims, queue, workers
 from store.devices import Device
 from store.ingest import ingest
 from store.requests import Request
-from store.runs import create_run, get_run
+from store.runs import get_run
 from store.states import State
+from store.submit import create_run
 
 T0 = time.time()
 MIB = 2**20

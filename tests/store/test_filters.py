@@ -20,7 +20,8 @@ from store.filter_fields import FIELDS, OPERATORS, condition, config_fields, kno
 from store.filters import MAX_DEPTH, MAX_LENGTH, MAX_TERMS, All, AnyOf, Not, Term, Word, parse
 from store.requests import Request
 from store.run_list import RunQuery, list_runs
-from store.runs import create_run, get_run
+from store.runs import get_run
+from store.submit import create_run
 from store.tables import experiment_runs, experiments, runs, series
 
 NOW = 1_793_000_000.0  # 2026-10-26

@@ -13,8 +13,9 @@ from store import artifacts, claims, users
 from store.errors import NotFound, Refused
 from store.ingest import ingest
 from store.run_list import RunQuery, list_runs
-from store.runs import create_run, get_run, request_cancel
+from store.runs import get_run, request_cancel
 from store.states import State
+from store.submit import create_run
 
 PUZZLE = "1...2..........."
 

@@ -19,9 +19,10 @@ from store.errors import Conflict, NotFound, Superseded
 from store.ingest import ingest, spool_offset
 from store.pause import request_pause, resume
 from store.run_list import RunQuery, list_runs
-from store.runs import create_run, delete_run, get_run, request_cancel
+from store.runs import delete_run, get_run, request_cancel
 from store.settings import Settings
 from store.states import FINAL, LEASED, State
+from store.submit import create_run
 from store.tables import attempts as attempt_rows
 
 LEASE_S = 20.0

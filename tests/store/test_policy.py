@@ -14,8 +14,9 @@ from laser_core.config import parse_run
 from store import claims, database
 from store.accounts import read_accounts
 from store.policy import Account, Policy, fair_shares
-from store.runs import create_run, delete_run
+from store.runs import delete_run
 from store.states import State
+from store.submit import create_run
 from store.tables import attempts, runs, users
 
 POLICY = Policy()

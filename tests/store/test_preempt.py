@@ -10,8 +10,9 @@ from laser_core.config import parse_run
 from store import claims, workers
 from store.preempt import make_way
 from store.requests import Request
-from store.runs import create_run, get_run
+from store.runs import get_run
 from store.states import State
+from store.submit import create_run
 
 T0 = time.time()
 

@@ -9,8 +9,8 @@ import sqlalchemy as sa
 
 from laser_core.config import parse_run
 from store import claims, database, queue, workers
-from store.runs import create_run
 from store.states import State
+from store.submit import create_run
 from store.tables import runs, users
 
 T0 = time.time()

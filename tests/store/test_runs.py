@@ -14,8 +14,9 @@ from store import claims
 from store.errors import Conflict, NotFound, Refused
 from store.ingest import ingest
 from store.run_list import RunQuery, list_runs
-from store.runs import create_run, delete_run, get_run, request_cancel, runs_changed
+from store.runs import delete_run, get_run, request_cancel, runs_changed
 from store.states import State
+from store.submit import create_run
 from store.tables import metadata
 
 

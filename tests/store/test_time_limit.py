@@ -8,7 +8,7 @@ from laser_core.config import parse_run
 from store import claims
 from store.pause import request_pause, resume
 from store.requests import Request
-from store.runs import create_run
+from store.submit import create_run
 
 T0 = time.time()
 

@@ -11,8 +11,9 @@ from laser_core.config import EvalConfig, parse_run
 from store import claims, database, queue, users
 from store.errors import Conflict, Refused
 from store.requests import Request
-from store.runs import create_run, delete_run, get_run, request_cancel
+from store.runs import delete_run, get_run, request_cancel
 from store.states import State
+from store.submit import create_run
 from store.tables import waits
 
 T0 = time.time()

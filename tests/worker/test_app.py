@@ -14,9 +14,10 @@ from laser_core.config import parse_run
 from store import events, workers
 from store.pause import request_pause, resume
 from store.requests import Request
-from store.runs import create_run, get_run
+from store.runs import get_run
 from store.settings import MIB
 from store.states import State
+from store.submit import create_run
 from worker.reconciler import bell
 
 pytestmark = [
