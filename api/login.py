@@ -49,7 +49,7 @@ def login_by_token(token: Annotated[str, Depends(_form_token)], request: Request
     speaker = access.authenticate(engine, token) if token else None
     if speaker is None or speaker.kind != "token" or speaker.scope == "metrics":
         return _refused(request, engine, "token", "That is no token which opens the door; it may have expired.")
-    secret, life_s = access.open_session(engine, speaker.user_id, "token", speaker.scope, speaker.expires_at)
+    secret, life_s = access.open_session(engine, speaker.user_id, "token", speaker)
     response = RedirectResponse("/", 303)
     set_cookie(request, response, secret, life_s)
     return response

@@ -202,17 +202,22 @@ def open_session(
     engine: sa.Engine,
     user_id: str,
     how: str,
-    scope: Scope = "all",
-    until: float | None = None,
+    token: Principal | None = None,
     *,
     now: float | None = None,
 ) -> tuple[str, float]:
-    """(secret, seconds of life) of a new session of 30 days, ``until`` at most; ``how`` is for the audit log."""
+    """(secret, seconds of life) of a new session of 30 days; ``how`` is for the audit log.
+
+    One that was opened with a ``token`` may do what that may, and ends with it, be it expired or revoked.
+    """
     now = time.time() if now is None else now
-    ttl_s = SESSION_TTL_S if until is None else min(SESSION_TTL_S, until - now)
+    scope: Scope = token.scope if token else "all"
+    ends = token.expires_at if token else None
+    ttl_s = SESSION_TTL_S if ends is None else min(SESSION_TTL_S, ends - now)
     with write(engine) as connection:
         _forget_expired(connection, now)
-        session_id, secret = _add(connection, user_id, "session", scope, now, ttl_s, f"browser, by {how}")
+        name, opened_with = f"browser, by {how}", token.secret_id if token else None
+        session_id, secret = _add(connection, user_id, "session", scope, now, ttl_s, name, opened_with)
         audit.record(connection, user_id, "login", session_id, now, f"by {how}")
     return secret, ttl_s
 
@@ -220,15 +225,17 @@ def open_session(
 def revoke(
     engine: sa.Engine, secret_id: str, *, of: Owners = None, by: str | None = None, now: float | None = None
 ) -> None:
-    """Ends a token or session at once. Raises NotFound where the users ``of`` (None: anybody) have no such one."""
+    """Ends a token or session at once, and what was opened with it. Raises NotFound where the users ``of`` (None: anybody) have no such one."""
     now = time.time() if now is None else now
     gone = sa.delete(secret_table).where(secret_table.c.id == secret_id, secret_table.c.kind.in_(("token", "session")))
+    with_it = sa.delete(secret_table).where(secret_table.c.opened_with == secret_id)
     if of is not None:
         gone = gone.where(secret_table.c.user_id.in_(of))
     with write(engine) as connection:
         user_id = None if "\0" in secret_id else connection.execute(gone.returning(secret_table.c.user_id)).scalar()
         if user_id is None:
             raise NotFound(f"no token {secret_id[:40]!r}; `laser token list` names yours")
+        connection.execute(with_it)
         audit.record(connection, by or user_id, "token.revoke", secret_id, now, f"of {user_id}")
 
 
@@ -272,7 +279,14 @@ def _forget_expired(connection: sa.Connection, now: float) -> None:
 
 
 def _add(
-    connection: sa.Connection, user_id: str, kind: str, scope: Scope, now: float, ttl_s: float | None, name: str = ""
+    connection: sa.Connection,
+    user_id: str,
+    kind: str,
+    scope: Scope,
+    now: float,
+    ttl_s: float | None,
+    name: str = "",
+    opened_with: str | None = None,
 ) -> tuple[str, str]:
     """(id, secret)"""
     secret_id, secret = "s_" + secrets.token_hex(8), secrets.token_urlsafe(32)
@@ -286,6 +300,7 @@ def _add(
             scope=scope,
             created_at=now,
             expires_at=None if ttl_s is None else now + ttl_s,
+            opened_with=opened_with,
         )
     )
     return secret_id, secret

@@ -72,6 +72,7 @@ secrets = Table(
     Column("expires_at", Time),
     Column("used_at", Time),  # a code is spent by its first use
     Column("name", sa.String(120), nullable=False, server_default=""),  # what its owner calls it
+    Column("opened_with", sa.String(40), index=True),  # a session's token, which it ends with
 )
 
 audit = Table(

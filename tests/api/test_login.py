@@ -38,6 +38,14 @@ def test_a_token_opens_a_session_that_may_do_no_more(nobody, engine):
     assert [(e.user_name, e.detail) for e in audit.entries(engine) if e.action == "login"] == [("local", "by token")]
 
 
+def test_a_session_ends_with_the_token_that_opened_it(nobody, engine):
+    token = access.create_token(engine, access.LOCAL_USER, "all", ttl_s=3600)
+    nobody.post("/login", data={"token": token}, headers=OURS)
+    assert nobody.get("/api/v1/me").status_code == 200
+    access.revoke(engine, access.authenticate(engine, token).secret_id)
+    assert nobody.get("/api/v1/me").status_code == 401
+
+
 @pytest.mark.parametrize("headers", [{}, {"Origin": "http://evil.example"}, {"Origin": "null"}])
 def test_another_page_cant_log_a_browser_in(nobody, token, headers):
     response = nobody.post("/login", data={"token": token}, headers=headers)

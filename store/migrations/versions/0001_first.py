@@ -217,4 +217,4 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    raise NotImplementedError("there is nothing before the first schema; restore a backup instead")
+    raise NotImplementedError("restore a backup instead: going back would lose data")

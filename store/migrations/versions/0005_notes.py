@@ -24,4 +24,4 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    raise NotImplementedError("going back would drop notes and views; restore a backup instead")
+    raise NotImplementedError("restore a backup instead: going back would lose data")

@@ -42,4 +42,4 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    raise NotImplementedError("going back would drop the experiments; restore a backup instead")
+    raise NotImplementedError("restore a backup instead: going back would lose data")

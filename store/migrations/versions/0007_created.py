@@ -11,4 +11,4 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    op.drop_index("ix_runs_created_at_number", "runs")
+    raise NotImplementedError("restore a backup instead: going back would lose data")

@@ -24,3 +24,7 @@ def upgrade() -> None:
     op.execute(
         "INSERT INTO waits (run, other, needs) SELECT number, source, 'checkpoint' FROM runs WHERE source IS NOT NULL"
     )
+
+
+def downgrade() -> None:
+    raise NotImplementedError("restore a backup instead: going back would lose data")

@@ -14,6 +14,4 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    op.drop_index("ix_runs_kind_number", "runs")
-    op.drop_index("ix_runs_content", "runs")
-    op.drop_column("runs", "content")
+    raise NotImplementedError("restore a backup instead: going back would lose data")

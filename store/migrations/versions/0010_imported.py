@@ -12,4 +12,4 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    raise NotImplementedError("going back would forget where runs came from; restore a backup instead")
+    raise NotImplementedError("restore a backup instead: going back would lose data")

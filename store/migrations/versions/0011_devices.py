@@ -26,3 +26,7 @@ def upgrade() -> None:
     op.add_column("runs", sa.Column("memory_peak", sa.BigInteger(), nullable=True))
     op.add_column("runs", sa.Column("memory_grown", sa.Boolean(), nullable=False, server_default=sa.false()))
     op.add_column("runs", sa.Column("device", sa.String(length=200), nullable=True))
+
+
+def downgrade() -> None:
+    raise NotImplementedError("restore a backup instead: going back would lose data")

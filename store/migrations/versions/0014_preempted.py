@@ -9,3 +9,7 @@ down_revision = "0013"
 
 def upgrade() -> None:
     op.add_column("runs", sa.Column("preempted", sa.Integer(), nullable=False, server_default="0"))
+
+
+def downgrade() -> None:
+    raise NotImplementedError("restore a backup instead: going back would lose data")
