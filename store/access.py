@@ -225,7 +225,10 @@ def open_session(
 def revoke(
     engine: sa.Engine, secret_id: str, *, of: Owners = None, by: str | None = None, now: float | None = None
 ) -> None:
-    """Ends a token or session at once, and what was opened with it. Raises NotFound where the users ``of`` (None: anybody) have no such one."""
+    """Ends a token or session at once, and what was opened with it.
+
+    Raises NotFound where the users ``of`` (None: anybody) have no such one.
+    """
     now = time.time() if now is None else now
     gone = sa.delete(secret_table).where(secret_table.c.id == secret_id, secret_table.c.kind.in_(("token", "session")))
     with_it = sa.delete(secret_table).where(secret_table.c.opened_with == secret_id)
