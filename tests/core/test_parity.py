@@ -20,10 +20,22 @@ def test_every_store_gives_the_official_numbers(name):
     assert report["ok"]
     assert report["max_abs_error"] == report["stores"]["none"]["max_abs_error"]
     assert set(report["max_abs_error"]) == {"logits", "q_halt_logits", "z_H", "z_L", "loss", "grad"}
+    plain = report["max_abs_error"]
     for store, found in report["stores"].items():
-        bound = 1e-5 if store.startswith(("none", "checkpoint")) else 1e-4
-        assert max(found["max_abs_error"].values()) <= bound, store
+        for number, error in found["max_abs_error"].items():
+            if number != "grad":
+                assert error == plain[number], store  # forward to the bit
+        assert abs(found["max_abs_error"]["grad"] - plain["grad"]) <= (0 if "checkpoint" in store else 1e-4), store
     json.dumps(report)
+
+
+@pytest.mark.parametrize("name", ["attention", "mlp"])
+def test_the_recording_is_as_near_to_exact_arithmetic_as_this_machine_is(name):
+    """Whatever the processor: the first step, before recursion amplifies, within 4e-5 of each other and of float64."""
+    report = parity.run(REFERENCE / f"trm_{name}.safetensors", REFERENCE / f"trm_{name}.json", "none")
+    assert set(report["rounding"]) == {"step0", "step1", "step2", "grad"}
+    assert 0 < report["rounding"]["step0"] < 4e-5
+    assert max(report["max_abs_error"].values()) <= 4 * max(report["rounding"].values())
 
 
 def test_one_store_alone():
@@ -33,12 +45,12 @@ def test_one_store_alone():
 
 def test_a_wrong_number_is_seen(tmp_path):
     tensors = load_file(REFERENCE / "trm_mlp.safetensors")
-    tensors["step1.z_L"][0, 0, 0] += 1e-3
+    tensors["step1.z_L"][0, 0, 0] += 1e-2
     tensors["step2.grad.inner.lm_head.weight"][0, 0] = torch.nan
     save_file(tensors, tmp_path / "v.safetensors")
     report = parity.run(tmp_path / "v.safetensors", REFERENCE / "trm_mlp.json", "none")
     assert not report["ok"]
-    assert report["max_abs_error"]["z_L"] == pytest.approx(1e-3, rel=1e-2)
+    assert report["max_abs_error"]["z_L"] == pytest.approx(1e-2, rel=0.1)
     assert report["max_abs_error"]["grad"] == torch.inf
 
 
