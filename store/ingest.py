@@ -135,7 +135,8 @@ class _Batch:
                 self.log.append(("started", _data(event)))
             case Memory():
                 self.log.append(("memory", _data(event)))
-            case CheckpointSaved():
+            case CheckpointSaved(step):
+                self.columns["step"] = step
                 self.checkpoints.append(_checked(event))
                 self.log.append(("checkpoint", _data(event)))
             case FileSaved(name):

@@ -44,7 +44,7 @@ def find_after(connection: sa.Connection, ids: Collection[str], is_seen: sa.Colu
             raise Refused(
                 Problem("after", f"run {run_id} is {found[run_id].state}, so it never succeeds; name another")
             )
-    return {run_id: row.number for run_id, row in found.items()}
+    return {row.id: row.number for row in sorted(found.values(), key=lambda row: row.number)}
 
 
 def add(connection: sa.Connection, number: int, source: int | None, after: Collection[int]) -> None:
