@@ -118,7 +118,7 @@ class _Made:
     def points(self) -> metrics.Points:
         steps = np.arange(1, POINTS + 1) * (STEPS // POINTS)
         curves = 1 - np.exp(-np.outer(self.rng.uniform(0.05, 0.5, len(KEYS)), np.arange(POINTS)))
-        curves += self.rng.normal(scale=0.01, size=curves.shape)
+        curves = np.clip(curves + self.rng.normal(scale=0.01, size=curves.shape), 0, 1)
         return {key: (steps, curve) for key, curve in zip(KEYS, curves, strict=True)}  # type: ignore[misc]
 
 
