@@ -6,7 +6,7 @@ LOCK := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 -
   --no-header --no-annotate --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help install web demo up check test types chaos bench bench-service bench-core bench-gpu accuracy results screenshots lock clean
+.PHONY: help install web demo up check test types reference chaos bench bench-service bench-core bench-gpu accuracy results screenshots lock clean
 .DELETE_ON_ERROR:
 
 help: ## show this list
@@ -32,6 +32,10 @@ types: install ## generate the web UI's types from the API's schema
 	@$(BIN)/python -m api.openapi > .cache/openapi.json
 	@web/npm run --silent types
 	@echo "types: web/src/api/types.ts follows the API"
+
+reference: install ## write docs/reference anew: commands, settings, routes, fields, by the code's own words
+	@$(BIN)/python docs/make_reference.py
+	@echo "reference: docs/reference follows the code"
 
 SEED ?= 1
 FAULTS ?= 200

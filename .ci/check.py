@@ -18,6 +18,7 @@ CHECKS: dict[str, list[str]] = {
     "types (mypy)": [f"{BIN}/mypy"],
     "web types and lint": ["web/npm", "run", "--silent", "check"],
     "web types follow the API": [sys.executable, ".ci/check.py", "web-types"],
+    "reference follows the code": [sys.executable, "docs/make_reference.py", "--check"],
     "import rules": [f"{BIN}/lint-imports", "--cache-dir", ".cache/import-linter"],
     "lint": [f"{BIN}/ruff", "check", "--cache-dir", ".cache/ruff", *PYTHON_ROOMS],
     "format": [f"{BIN}/ruff", "format", "--check", "--cache-dir", ".cache/ruff", *PYTHON_ROOMS],

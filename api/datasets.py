@@ -70,7 +70,10 @@ def read(name_or_id: str, engine: Engine) -> Dataset:
 
 @router.get("/{name_or_id}/preview", summary="Its first rows")
 def preview(
-    name_or_id: str, engine: Engine, settings: Config, rows: Annotated[int, Query(ge=1, le=100)] = 10
+    name_or_id: str,
+    engine: Engine,
+    settings: Config,
+    rows: Annotated[int, Query(ge=1, le=100, description="How many.")] = 10,
 ) -> models.DatasetPreview:
     found = datasets.preview(engine, settings, name_or_id, rows)
     return models.DatasetPreview(items=[models.DatasetRow.model_validate(row) for row in found])

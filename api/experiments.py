@@ -59,7 +59,7 @@ def estimate(body: Annotated[Any, Depends(json_body)], engine: Engine) -> Experi
 def list_experiments(
     engine: Engine,
     speaker: Speaker,
-    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    limit: Annotated[int, Query(ge=1, le=200, description="At most so many.")] = 50,
     before: Annotated[int | None, Query(ge=1, le=2**53, description="`next_before` of the page before.")] = None,
 ) -> ExperimentPage:
     """Newest first. Members see their own."""

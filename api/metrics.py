@@ -74,7 +74,7 @@ def read_traces(
 def read_spectrum(
     run_id: str,
     engine: Engine,
-    site: Annotated[str, Query(max_length=120)],
+    site: Annotated[str, Query(max_length=120, description="Which site.")],
     step: Annotated[
         int | None, Query(ge=0, le=2**53, description="The update in force then; the newest without.")
     ] = None,

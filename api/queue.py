@@ -23,7 +23,7 @@ def read_queue(
     settings: Config,
     speaker: Speaker,
     id: Annotated[str, Query(max_length=40, description="Only this run, with its place in the whole queue.")] = "",
-    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    limit: Annotated[int, Query(ge=1, le=1000, description="At most so many.")] = 100,
 ) -> models.Queue:
     """Everybody sees the whole order; names of runs that the speaker may not see are left out."""
     found = queue.look(engine, settings)

@@ -31,7 +31,7 @@ IdempotencyKey = Annotated[
     ),
 ]
 After = Annotated[int, Query(ge=0, le=2**53, description="Only what has a higher sequence number.")]
-Limit = Annotated[int, Query(ge=1, le=1000)]
+Limit = Annotated[int, Query(ge=1, le=1000, description="At most so many.")]
 
 
 @router.post(
@@ -66,7 +66,7 @@ def list_runs(
         Literal["train", "eval", "analysis", "inspect"] | None,
         Query(description="Without, all but inspect, unless ids are given."),
     ] = None,
-    store: StoreKind | None = None,
+    store: Annotated[StoreKind | None, Query(description="Training runs with this activation store.")] = None,
     tag: Annotated[list[str], Query(description="All of these.", max_length=16)] = [],  # noqa: B006
     text: Annotated[str, Query(max_length=200, description="In the name, the id or a tag.")] = "",
     id: Annotated[list[str], Query(description="Any of these.", max_length=200)] = [],  # noqa: B006
@@ -82,8 +82,8 @@ def list_runs(
         list[str],
         Query(max_length=40, description="Fields of the configuration to tell of each, such as `training.steps`."),
     ] = [],  # noqa: B006
-    cursor: Annotated[str | None, Query(max_length=2000)] = None,
-    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    cursor: Annotated[str | None, Query(max_length=2000, description="`next_cursor` of the page before.")] = None,
+    limit: Annotated[int, Query(ge=1, le=200, description="At most so many.")] = 50,
 ) -> models.RunPage:
     """A page of the runs that fit, and how many there are in all. Members see their own runs."""
     query = RunQuery(

@@ -66,7 +66,7 @@ def change(
 def read_audit(
     engine: Engine,
     before: Annotated[int | None, Query(ge=1, le=2**53, description="Only entries with a lower number.")] = None,
-    limit: Annotated[int, Query(ge=1, le=500)] = 50,
+    limit: Annotated[int, Query(ge=1, le=500, description="At most so many.")] = 50,
 ) -> user_models.AuditPage:
     found = audit.entries(engine, before, limit + 1)
     next_before = found[limit - 1].number if len(found) > limit else None

@@ -30,20 +30,23 @@ class Settings(BaseSettings):
     home: Annotated[Path, AfterValidator(_absolute)] = Field(
         default=Path("~/.laser"), validate_default=True, description="Folder of everything the platform keeps."
     )
-    database_url: str = Field(default_factory=_sqlite_under_home, description="SQLite file or postgresql:// server.")
+    database_url: str = Field(
+        default_factory=_sqlite_under_home,
+        description="SQLite file or postgresql:// server; without it `laser.db` in the home.",
+    )
     broker_url: str = Field(default="", description="Redis, Valkey or RabbitMQ; `laser up` starts one when empty.")
     host: str = Field(default="127.0.0.1", description="Address to serve on; beyond loopback it needs users.")
     allowed_hosts: str = Field(
         default="", description="Names and addresses, between blanks or commas, that browsers may know the service by."
     )
-    port: int = Field(default=8420, ge=0, le=65_535)
+    port: int = Field(default=8420, ge=0, le=65_535, description="Port to serve on; 0 for any that is free.")
     web_dir: Annotated[Path, AfterValidator(_absolute)] = Field(
         default=Path(__file__).parents[1] / "web" / "dist", description="The built web UI, which the API serves."
     )
 
     oidc_issuer: str = Field(default="", description="https:// address of an OpenID Connect provider; empty for none.")
-    oidc_client_id: str = ""
-    oidc_client_secret: SecretStr = SecretStr("")
+    oidc_client_id: str = Field(default="", description="What the provider calls this service.")
+    oidc_client_secret: SecretStr = Field(default=SecretStr(""), description="Its secret with the provider.")
     oidc_domains: str = Field(
         default="",
         description='E-mail domains, between blanks, whose people become members at their first login; "*" for all.',
@@ -83,10 +86,10 @@ class Settings(BaseSettings):
         description="Runs of the low band that were at work for so long make way for higher bands; 0: never.",
     )
 
-    max_upload_bytes: int = Field(default=64 * MIB, ge=1)
-    max_body_bytes: int = Field(default=MIB, ge=1)
+    max_upload_bytes: int = Field(default=64 * MIB, ge=1, description="Most bytes of a puzzle file that is uploaded.")
+    max_body_bytes: int = Field(default=MIB, ge=1, description="Most bytes of any other request.")
     max_archive_bytes: int = Field(
-        default=4096 * MIB, ge=1, description="Bytes of an archive that is imported, packed and unpacked."
+        default=4096 * MIB, ge=1, description="Most bytes of an archive that is imported, packed and unpacked."
     )
 
     @property

@@ -27,10 +27,10 @@ class TrainConfig(Checked):
     name: str = option("", "What people read in lists; empty for one made from the settings.", max_length=120)
     tags: tuple[str, ...] = option((), "Words to find the run by.", max_length=16, item_max_length=40)
     seed: int = option(0, "Seed of weights, batches and rounding.", ge=0, lt=2**31)
-    task: Task = option(SudokuTask)
-    model: ModelConfig = option(ModelConfig)
+    task: Task = option(SudokuTask, "What it is trained and measured on.")
+    model: ModelConfig = option(ModelConfig, "The network's shape.")
     store: Store = option(NoneStore, "What the forward pass keeps for backward.")
-    training: TrainingConfig = option(TrainingConfig)
+    training: TrainingConfig = option(TrainingConfig, "How long, how fast, and how its weights move.")
     device: Device = option("auto", "auto takes a GPU where one is usable; cuda fails where none is.")
 
     def cross_check(self) -> list[Problem]:
@@ -84,7 +84,7 @@ class EvalConfig(Checked):
     choose: Literal["halt", "mode", "verifier"] = option(
         "halt", "Which rollout counts: best halting value, most frequent answer, or first that the task's rules accept."
     )
-    projection: ProjectionConfig = option(ProjectionConfig)
+    projection: ProjectionConfig = option(ProjectionConfig, "Whether the states are projected, and how.")
     device: Device = option("auto", "auto takes a GPU where one is usable; cuda fails where none is.")
 
     def cross_check(self) -> list[Problem]:

@@ -2505,6 +2505,7 @@ export interface components {
              */
             seed: number;
             /**
+             * @description What it is trained and measured on.
              * @default {
              *       "kind": "sudoku",
              *       "size": 4,
@@ -2517,6 +2518,7 @@ export interface components {
              */
             task: components["schemas"]["SudokuTask"] | components["schemas"]["MazeTask"] | components["schemas"]["CsvTask"] | components["schemas"]["ArcTask"];
             /**
+             * @description The network's shape.
              * @default {
              *       "block": "attention",
              *       "width": 64,
@@ -2539,6 +2541,7 @@ export interface components {
              */
             store: components["schemas"]["NoneStore"] | components["schemas"]["CheckpointStore"] | components["schemas"]["LaserStore"] | components["schemas"]["LaserFusedStore"] | components["schemas"]["LaserCodedStore"] | components["schemas"]["QuantStore"] | components["schemas"]["AsiStore"] | components["schemas"]["RandomStore"] | components["schemas"]["AutoStore"];
             /**
+             * @description How long, how fast, and how its weights move.
              * @default {
              *       "steps": 1000,
              *       "batch_size": 64,
@@ -3182,6 +3185,7 @@ export interface components {
              */
             choose: "halt" | "mode" | "verifier";
             /**
+             * @description Whether the states are projected, and how.
              * @default {
              *       "rank": 0,
              *       "states": "latent",
@@ -3513,6 +3517,7 @@ export interface operations {
                 state?: components["schemas"]["State"][];
                 /** @description Without, all but inspect, unless ids are given. */
                 kind?: ("train" | "eval" | "analysis" | "inspect") | null;
+                /** @description Training runs with this activation store. */
                 store?: ("none" | "checkpoint" | "laser" | "laser-fused" | "laser-coded" | "quant" | "asi" | "random" | "auto") | null;
                 /** @description All of these. */
                 tag?: string[];
@@ -3526,7 +3531,9 @@ export interface operations {
                 sort?: string;
                 /** @description Fields of the configuration to tell of each, such as `training.steps`. */
                 config?: string[];
+                /** @description `next_cursor` of the page before. */
                 cursor?: string | null;
+                /** @description At most so many. */
                 limit?: number;
             };
             header?: never;
@@ -3884,6 +3891,7 @@ export interface operations {
             query?: {
                 /** @description Only what has a higher sequence number. */
                 after?: number;
+                /** @description At most so many. */
                 limit?: number;
             };
             header?: never;
@@ -3950,6 +3958,7 @@ export interface operations {
             query?: {
                 /** @description Only what has a higher sequence number. */
                 after?: number;
+                /** @description At most so many. */
                 limit?: number;
                 /** @description The newest `limit` lines; `after` is ignored. */
                 tail?: boolean;
@@ -3985,6 +3994,7 @@ export interface operations {
     list_experiments_api_v1_experiments_get: {
         parameters: {
             query?: {
+                /** @description At most so many. */
                 limit?: number;
                 /** @description `next_before` of the page before. */
                 before?: number | null;
@@ -4440,6 +4450,7 @@ export interface operations {
             query?: {
                 /** @description Only this run, with its place in the whole queue. */
                 id?: string;
+                /** @description At most so many. */
                 limit?: number;
             };
             header?: never;
@@ -4614,6 +4625,7 @@ export interface operations {
     read_spectrum_api_v1_runs__run_id__spectrum_get: {
         parameters: {
             query: {
+                /** @description Which site. */
                 site: string;
                 /** @description The update in force then; the newest without. */
                 step?: number | null;
@@ -4944,6 +4956,7 @@ export interface operations {
     preview_api_v1_datasets__name_or_id__preview_get: {
         parameters: {
             query?: {
+                /** @description How many. */
                 rows?: number;
             };
             header?: never;
@@ -5482,6 +5495,7 @@ export interface operations {
             query?: {
                 /** @description Only entries with a lower number. */
                 before?: number | null;
+                /** @description At most so many. */
                 limit?: number;
             };
             header?: never;
