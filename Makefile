@@ -90,11 +90,11 @@ $(RUN)/python: requirements-dev.lock pyproject.toml
 	@mkdir -p $(RUN) && touch $@
 
 web: $(RUN)/web
-$(RUN)/web: $(RUN)/python $(RUN)/node_modules $(shell find web -type f -not -path '*/node_modules/*' -not -path '*/dist/*')
+$(RUN)/web: $(RUN)/node_modules $(shell find web -type f -not -path '*/node_modules/*' -not -path '*/dist/*') | $(RUN)/python
 	@echo "install: 3/3 building the web UI"
 	@NO_COLOR=1 web/npm run --silent build -- --logLevel warn
 	@touch $@
 
-$(RUN)/node_modules: web/package-lock.json $(RUN)/python
+$(RUN)/node_modules: web/package-lock.json | $(RUN)/python
 	@web/npm ci --silent
 	@touch $@

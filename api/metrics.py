@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
-from fastapi.responses import StreamingResponse
 
 from api import models
 from api.body import parsed_numbers
@@ -21,7 +18,6 @@ router = APIRouter(tags=["measurements"], responses=RESPONSES)
 
 Keys = Annotated[str, Query(max_length=4000, description="Names with commas between; empty for all.")]
 AfterStep = Annotated[int | None, Query(ge=-1, le=2**53, description="Only what was measured after this step.")]
-CSV_LINES = 2000  # in one piece of the export
 
 
 @router.get("/runs/{run_id}/metrics", summary="Curves, thinned by the server")
@@ -32,7 +28,7 @@ def read_metrics(
     points: Annotated[int, Query(ge=4, le=100_000, description="At most so many per curve; extremes are kept.")] = 1000,
     after_step: AfterStep = None,
 ) -> models.SeriesList:
-    found = metrics.read(engine, run_id, _names(keys), points, after_step)
+    found = metrics.read(engine, run_id, names(keys), points, after_step)
     return models.SeriesList(series=[models.Series.model_validate(series) for series in found])
 
 
@@ -45,18 +41,6 @@ def add_metrics(
     repeated."""
     points = {series.key: (series.steps, series.values) for series in body.series}
     return models.Added(added=ingest.add_points(engine, run_id, body.epoch, points))
-
-
-@router.get(
-    "/runs/{run_id}/metrics.csv",
-    summary="Every point as CSV",
-    response_class=StreamingResponse,
-    responses={200: {"content": {"text/csv": {"schema": {"type": "string"}}}, "description": "key,step,value"}},
-)
-def export_metrics(run_id: str, engine: Engine, keys: Keys = "") -> StreamingResponse:
-    points = metrics.iter_points(engine, run_id, _names(keys))
-    headers = {"Content-Disposition": f'attachment; filename="{run_id}-metrics.csv"'}
-    return StreamingResponse(_csv(points), media_type="text/csv; charset=utf-8", headers=headers)
 
 
 @router.get("/runs/{run_id}/traces", summary="How the tracked bases developed")
@@ -98,14 +82,6 @@ def compare_runs(
     return compare.compare(engine, list(dict.fromkeys(run)), speaker.sees)
 
 
-def _names(keys: str) -> list[str] | None:
+def names(keys: str) -> list[str] | None:
+    """Those of a ``Keys`` parameter; None for all."""
     return [name for name in keys.split(",") if name] or None
-
-
-def _csv(points: Iterator[tuple[str, int, float]]) -> Iterator[str]:
-    """``repr`` gives the shortest text of a float that reads back equal."""
-    yield "key,step,value\n"
-    for key, series in itertools.groupby(points, key=lambda point: point[0]):
-        name = '"' + key.replace('"', '""') + '"' if any(c in key for c in ',"\r\n') else key
-        while piece := list(itertools.islice(series, CSV_LINES)):
-            yield "".join(f"{name},{step},{value!r}\n" for _, step, value in piece)

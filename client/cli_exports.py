@@ -31,28 +31,55 @@ def export_run(
     archive: Annotated[
         Path | None, typer.Option(help="One zip file of everything; `laser import` takes it elsewhere.")
     ] = None,
+    csv: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Metrics and subspace traces as CSV files in this directory.")
+    ] = None,
+    parquet: Annotated[Path | None, typer.Option(metavar="DIR", help="The same as Parquet files.")] = None,
     tensorboard: Annotated[Path | None, typer.Option(help="Event files in a folder of this directory.")] = None,
     mlflow: Annotated[str, typer.Option(metavar="URL", help="A run on this MLflow server.")] = "",
     experiment: Annotated[str, typer.Option(help="MLflow's experiment to put it into.")] = "laser-lab",
     as_json: AsJson = False,
 ) -> None:
-    """Carry a run elsewhere: as one file for another installation, to TensorBoard, to MLflow."""
-    if archive is None and tensorboard is None and not mlflow:
-        raise BadInput("Say where to: --archive FILE, --tensorboard DIRECTORY or --mlflow URL.")
+    """Carry a run elsewhere: as one file for another installation, as tables, to TensorBoard, to MLflow."""
+    if not any((archive, csv, parquet, tensorboard, mlflow)):
+        raise BadInput(
+            "Say where to: --archive FILE, --csv DIRECTORY, --parquet DIRECTORY, --tensorboard DIRECTORY or --mlflow URL."
+        )
     with Client(timeout_s=TRANSFER_S) as client:
         found = client.find(run)
         done: Json = {"run": found["id"]}
         if archive is not None:
             done |= {"archive": str(archive), "size_bytes": client.export_archive(found["id"], archive)}
+        for form, folder in (("csv", csv), ("parquet", parquet)):
+            if folder is not None:
+                done[form] = _export_tables(client, found["id"], form, folder)
         if tensorboard is not None or mlflow:
             done |= _export_curves(found, client.metrics(found["id"]), tensorboard, mlflow, experiment)
     if as_json:
         print_json(done)
         return
-    for name in ("archive", "tensorboard", "mlflow"):
+    if archive is not None:
+        _say("archive", done["archive"], size_words(done["size_bytes"]))
+    for form in ("csv", "parquet"):
+        for file in done.get(form, ()):
+            _say(form, file["path"], size_words(file["size_bytes"]))
+    for name in ("tensorboard", "mlflow"):
         if name in done:
-            size = f"  {size_words(done['size_bytes'])}" if name == "archive" else f"  {done['points']:,} points"
-            out.print(f"{name}: {escape(done[name])}{size}", highlight=False, soft_wrap=True)
+            _say(name, done[name], f"{done['points']:,} points")
+
+
+def _say(what: str, where: str, size: str) -> None:
+    out.print(f"{what}: {escape(where)}  {size}", highlight=False, soft_wrap=True)
+
+
+def _export_tables(client: Client, run_id: str, form: str, folder: Path) -> list[Json]:
+    """{path, size_bytes} of each, named as the browser names them."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadInput(f"{folder} can't be made: {error.strerror or error}") from error
+    paths = {f"{table}.{form}": folder / f"{run_id}-{table}.{form}" for table in ("metrics", "traces")}
+    return [{"path": str(path), "size_bytes": client.export_table(run_id, name, path)} for name, path in paths.items()]
 
 
 def _export_curves(run: Json, curves: Curves, tensorboard: Path | None, mlflow: str, experiment: str) -> Json:

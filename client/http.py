@@ -198,6 +198,12 @@ class Client(Transport):
             raise BadInput(f"{folder} can't be made: {error.strerror or error}") from error
         return {"path": str(path), "size_bytes": self.download(artifact["id"], path), "sha256": artifact["sha256"]}
 
+    def export_table(self, run_id: str, name: str, path: Path) -> int:
+        """Saves ``metrics.csv``, ``metrics.parquet``, ``traces.csv`` or ``traces.parquet``, whole or not at all; its size in
+        bytes."""
+        with self._stream("GET", f"runs/{run_id}/{name}") as response:
+            return save_whole(response, path)
+
     def export_archive(self, run_id: str, path: Path) -> int:
         """Saves the whole run, which has ended, as one zip file, whole or not at all; its size in bytes."""
         with self._stream("GET", f"runs/{run_id}/archive") as response:

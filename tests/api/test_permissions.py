@@ -35,6 +35,9 @@ TABLE = {
     "GET /runs/{run_id}/metrics": "401 404 200 200 200",
     "POST /runs/{run_id}/metrics": "401 404 409 403 409",  # of a run that nobody holds
     "GET /runs/{run_id}/metrics.csv": "401 404 200 200 200",
+    "GET /runs/{run_id}/metrics.parquet": "401 404 200 200 200",
+    "GET /runs/{run_id}/traces.csv": "401 404 200 200 200",
+    "GET /runs/{run_id}/traces.parquet": "401 404 200 200 200",
     "GET /runs/{run_id}/traces": "401 404 200 200 200",
     "GET /runs/{run_id}/spectrum?site=s": "401 404 404 404 404",  # of a run without traces
     "GET /runs/{run_id}/memory": "401 404 200 200 200",

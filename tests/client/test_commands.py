@@ -192,6 +192,11 @@ def test_a_run_leaves_as_one_file_and_comes_back(server: Server, run: dict[str, 
     assert "Say where to: --archive FILE" in server.laser("export", copy["id"]).stderr
     done = server.json("export", copy["id"], "--archive", str(file))
     assert done == {"run": copy["id"], "archive": str(file), "size_bytes": file.stat().st_size}
+    for form in ("csv", "parquet"):
+        done = server.json("export", copy["id"], f"--{form}", str(tmp_path / "deep" / form))
+        files = [tmp_path / "deep" / form / f"{copy['id']}-{table}.{form}" for table in ("metrics", "traces")]
+        assert done[form] == [{"path": str(path), "size_bytes": path.stat().st_size} for path in files]
+    assert "can't be made" in server.laser("export", copy["id"], "--csv", str(file)).stderr
     done = server.json("export", copy["id"], "--tensorboard", str(tmp_path / "tb"))
     assert done == {"run": copy["id"], "points": 0, "tensorboard": str(tmp_path / "tb" / copy["id"])}
     assert "no MLflow server answers" in server.laser("export", copy["id"], "--mlflow", "http://127.0.0.1:9").stderr

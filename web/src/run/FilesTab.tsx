@@ -1,7 +1,7 @@
 import { Skeleton } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { API } from "~/api/client";
-import type { Artifact, Run } from "~/api/model";
+import { isFinal, type Artifact, type Run } from "~/api/model";
 import { artifactsQuery } from "~/api/queries";
 import { Copy } from "~/ui/Copy";
 import { Empty, Failure } from "~/ui/Empty";
@@ -11,6 +11,51 @@ import { Panel } from "~/ui/Panel";
 import classes from "./FilesTab.module.css";
 
 export default function FilesTab({ run }: { run: Run }) {
+  return (
+    <div style={{ display: "grid", gap: 14 }}>
+      <Exports run={run} />
+      <Saved run={run} />
+    </div>
+  );
+}
+
+/** The run's tables, and once it has ended all of it. */
+function Exports({ run }: { run: Run }) {
+  const tables = run.kind === "train" ? ["metrics", "traces"] : ["metrics"];
+  return (
+    <Panel title="Export" flush testId="exports">
+      <ul className={classes.list}>
+        {tables.map((table) => (
+          <li key={table}>
+            <Icon name="data" />
+            <span>{table === "metrics" ? "Every point of every metric" : "Every update of every tracked basis"}</span>
+            <span className={classes.links}>
+              <ExportLink run={run} name={`${table}.csv`} />
+              <ExportLink run={run} name={`${table}.parquet`} />
+            </span>
+          </li>
+        ))}
+        <li>
+          <Icon name="download" />
+          <span>
+            Everything in one file, for another installation: <code>laser import</code>
+          </span>
+          <span className={classes.links}>{isFinal(run.state) ? <ExportLink run={run} name="archive" /> : <span className="faint">once it has ended</span>}</span>
+        </li>
+      </ul>
+    </Panel>
+  );
+}
+
+function ExportLink({ run, name }: { run: Run; name: string }) {
+  return (
+    <a href={`${API}/runs/${run.id}/${name}`} download className="plain-link" data-testid={`export-${name}`}>
+      {name}
+    </a>
+  );
+}
+
+function Saved({ run }: { run: Run }) {
   const files = useQuery(artifactsQuery(run.id));
   if (files.isPending) return <Skeleton height={200} radius="lg" />;
   if (files.isError) return <Failure error={files.error} retry={() => void files.refetch()} />;
@@ -23,7 +68,7 @@ export default function FilesTab({ run }: { run: Run }) {
   }
   const folders = Map.groupBy(files.data.items, (file) => file.folder);
   return (
-    <div style={{ display: "grid", gap: 14 }}>
+    <>
       {[...folders].map(([folder, items]) => (
         <Panel key={folder} flush title={<b className="mono">{folder || "report"}</b>} aside={folder && <span className="faint num">step {count(items[0]?.step)}</span>}>
           <ul className={classes.list}>
@@ -33,7 +78,7 @@ export default function FilesTab({ run }: { run: Run }) {
           </ul>
         </Panel>
       ))}
-    </div>
+    </>
   );
 }
 
