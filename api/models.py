@@ -328,7 +328,7 @@ class WaitingRun(Model):
     pool: str
     priority: float = Field(description="fair_share + age: the highest of a band starts first.")
     fair_share: float = Field(description="2^-(U/ΣU / S): 1 for who used nothing of late, less the more was used.")
-    age: float = Field(description="How long it has waited, in units of LASER_PRIORITY_AGE_S.")
+    age: float = Field(description="The square of how long it has waited, in units of LASER_PRIORITY_AGE_S.")
     waited_s: float
     waits_for: list[str] = Field(description="Ids of runs that must end first; empty for who may not see the run.")
 

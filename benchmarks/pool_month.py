@@ -3,8 +3,9 @@
     .venv/bin/python -m benchmarks.pool_month [--days 30] [--seed 0] [--out docs/results/pool_month.json]
 
 Four heavy users (one with two shares) always have runs waiting, four light ones submit a few a day, four bursty ones many at
-once every week. Written down: who got how many slot-hours each day, whether heavy users got what their shares say, how far
-any run was overtaken within its band, and how far guesses of when a run starts were off.
+once every week. Written down: who got how many slot-hours each day, whether heavy users got the max-min fair share (the
+others get all that they ask for; what is left is divided by shares), how far any run was overtaken within its band, and how
+far guesses of when a run starts were off.
 """
 
 from __future__ import annotations

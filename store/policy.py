@@ -1,8 +1,9 @@
 """Whose turn it is: fair share by usage that fades, and age. Pure functions; claims.py and queue.py apply them.
 
-A user's usage is counted in slot-seconds that halve in worth every ``half_life_s``. Priority P = F + wait / A, where the
-fair share F in (0, 1] falls with what its owner has used of late beyond their share, and A is ``age_s``. Since F is at most
-1 and above 0, no run overtakes one of its band that was submitted more than A earlier.
+A user's usage is counted in slot-seconds that halve in worth every ``half_life_s``. Priority P = F + (wait / A)², where
+the fair share F in (0, 1] falls with what its owner has used of late beyond their share, and A is ``age_s``. Since F is at
+most 1 and above 0, no run overtakes one of its band that was submitted more than A earlier: w² - (w - d)² ≥ d². The square
+keeps short waits from mattering: whoever has fewer shares always waits longer, and plain age would give that back to them.
 """
 
 from __future__ import annotations
@@ -47,9 +48,13 @@ class Policy:
             return 1.0
         return math.pow(2, -usage / all_usage / share) if share else 0.0
 
+    def age(self, wait_s: float) -> float:
+        """What a wait adds to the fair share."""
+        return (wait_s / self.age_s) ** 2
+
     def priority(self, fair_share: float, wait_s: float) -> float:
         """P."""
-        return fair_share + wait_s / self.age_s
+        return fair_share + self.age(wait_s)
 
 
 class Account(NamedTuple):

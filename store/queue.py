@@ -42,7 +42,7 @@ class Waiting:
     pool: str
     priority: float  # fair_share + age
     fair_share: float
-    age: float  # how long it has waited, in the policy's age_s
+    age: float  # what its wait adds
     waited_s: float
     waits_for: tuple[str, ...]  # ids of runs
 
@@ -161,7 +161,7 @@ def _in_order(
             starts_in_s = _deal(row, free, heap, by_pool, durations)
             reason = reason or ("next" if place == 1 else f"{place - 1} before it")
         fair_share, wait_s = shares[row.owner_id][1], now - row.created_at
-        priority, age = policy.priority(fair_share, wait_s), wait_s / policy.age_s
+        priority, age = policy.priority(fair_share, wait_s), policy.age(wait_s)
         known = (row.id, row.name, row.owner_id, place, starts_in_s, reason, NAMES[row.band], row.pool)
         found.append(Waiting(*known, priority, fair_share, age, wait_s, tuple(others)))
     return found

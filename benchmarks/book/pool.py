@@ -30,7 +30,7 @@ def sections(folder: Path) -> list[Section]:
     eta = report["eta"]
     failed = [] if met[0] else [
         f"Shares are off by up to {percent(report['worst_share_error'])} of themselves ({100 * points:.1f} points): who has "
-        "more shares waits less, so age favours the others a little. Nothing was tuned against it."
+        "more shares waits less, and age favours the others a little."
     ]  # fmt: skip
     overtaken, bound = report["most_overtaken_s"] / DAY_S, report["bound_s"] / DAY_S
     median, most, wait = (eta[key] / 60 for key in ("median_off_s", "p90_off_s", "median_wait_s"))

@@ -68,6 +68,11 @@ def test_no_run_overtakes_one_submitted_more_than_the_age_earlier(people, old, y
         assert not (overtakes and old - young > POLICY.age_s)
 
 
+def test_short_waits_weigh_next_to_nothing():
+    assert POLICY.age(POLICY.age_s) == 1
+    assert POLICY.age(POLICY.age_s / 10) == pytest.approx(0.01)
+
+
 # --- through the real claims -------------------------------------------------------------------------------------------
 
 

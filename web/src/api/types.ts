@@ -2484,7 +2484,7 @@ export interface components {
             fair_share: number;
             /**
              * Age
-             * @description How long it has waited, in units of LASER_PRIORITY_AGE_S.
+             * @description The square of how long it has waited, in units of LASER_PRIORITY_AGE_S.
              */
             age: number;
             /** Waited S */
