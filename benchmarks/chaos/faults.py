@@ -14,6 +14,7 @@ import redis
 
 from benchmarks.chaos import points
 from benchmarks.chaos.lab import Lab
+from benchmarks.chaos.network import Machine
 from benchmarks.chaos.processes import Training, is_stopped, reconcilers, send, signal_tree
 
 POINT_PATIENCE_S = 60.0
@@ -45,7 +46,7 @@ def _victim(lab: Lab, rng: Random) -> Training | None:
     return rng.choice(awake) if awake else None
 
 
-def _beyond_lease_s(lab: Lab, rng: Random) -> float:
+def beyond_lease_s(lab: Lab, rng: Random) -> float:
     settings = lab.settings
     return settings.lease_s + settings.heartbeat_s + 2 * settings.reconcile_s + rng.uniform(0, settings.lease_s / 2)
 
@@ -97,7 +98,7 @@ def stop_supervisor(lab: Lab, rng: Random) -> Fault | None:
     """Beyond its lease; its training process goes on. It comes back and must find itself fenced."""
     if (victim := _victim(lab, rng)) is None or not send(victim.supervisor, signal.SIGSTOP):
         return None
-    seconds = _beyond_lease_s(lab, rng)
+    seconds = beyond_lease_s(lab, rng)
     lab.later(seconds, lambda: send(victim.supervisor, signal.SIGCONT))
     return Fault("stop-supervisor", time.time(), [(victim.run, victim.epoch)], seconds=seconds, died="worker")
 
@@ -106,7 +107,7 @@ def stop_worker(lab: Lab, rng: Random) -> Fault | None:
     """Every process of a worker beyond its lease, as when a machine hangs or is cut off."""
     if (victim := _victim(lab, rng)) is None:
         return None
-    stopped, seconds = signal_tree(victim.worker, signal.SIGSTOP), _beyond_lease_s(lab, rng)
+    stopped, seconds = signal_tree(victim.worker, signal.SIGSTOP), beyond_lease_s(lab, rng)
 
     def go_on() -> None:
         for pid in stopped:
@@ -116,6 +117,14 @@ def stop_worker(lab: Lab, rng: Random) -> Fault | None:
     lab.later(seconds, go_on)
     hit, detail = [(victim.run, victim.epoch)], f"{len(stopped)} processes"
     return Fault("stop-worker", time.time(), hit, detail, seconds, died="worker")
+
+
+def cut_off(lab: Lab, machine: Machine, victim: Training, rng: Random) -> Fault:
+    """Its network carries nothing for longer than a lease; what runs on it goes on."""
+    seconds = beyond_lease_s(lab, rng)
+    machine.cut()
+    lab.later(seconds, machine.join)
+    return Fault("cut-off", time.time(), [(victim.run, victim.epoch)], machine.name, seconds, died="worker")
 
 
 # --- services ----------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ import redis
 import sqlalchemy as sa
 
 from benchmarks.chaos.databases import Database, Postgres, SQLite
+from benchmarks.chaos.network import Machine, broker, network
 from benchmarks.chaos.processes import Training, trainings
 from client.errors import Refused, Unreachable
 from client.home import Home
@@ -38,6 +39,7 @@ class LabStack(Stack):
     """Workers pass the points at which they may be struck; their training processes do, or are stand-ins."""
 
     trainer = "benchmarks.chaos.points"
+    machines: Sequence[Machine] = ()  # one for each worker, where they aren't on this one
 
     def add_worker(self) -> None:
         """One more."""
@@ -50,24 +52,30 @@ class LabStack(Stack):
     def _worker_command(self, env: Mapping[str, str], number: int) -> Command:
         command = super()._worker_command(env, number)
         options = command.argv[command.argv.index("worker") + 1 :]
-        return dataclasses.replace(
-            command, argv=[sys.executable, "-m", "benchmarks.chaos.points", "worker", self.trainer, *options]
-        )
+        argv = [sys.executable, "-m", "benchmarks.chaos.points", "worker", self.trainer, *options]
+        if self.machines:
+            machine = self.machines[number - 1]
+            argv, env = machine.inside(argv), {**command.env, "LASER_HOME": str(machine.home)}
+            return dataclasses.replace(command, argv=argv, env=env)
+        return dataclasses.replace(command, argv=argv)
 
 
 class Lab:
     """Use as ``with Lab(...) as lab``; call ``tend`` a few times a second, from the main thread."""
 
-    def __init__(self, workers: int = 4, db: str = "sqlite", stands_in: bool = False, **settings: Any) -> None:
+    def __init__(
+        self, workers: int = 4, db: str = "sqlite", stands_in: bool = False, apart: bool = False, **settings: Any
+    ) -> None:
         """``settings`` by their names in store.settings; the times are the product's own where left out. ``stands_in``: what
-        trains is a stand-in."""
+        trains is a stand-in. ``apart``: each worker is on a machine of its own, with a network between it and the rest."""
         self.folder = Path(tempfile.mkdtemp(prefix="chaos-", dir="/tmp"))
         self.home = self.folder / "lab"
         self.points = self.home / "chaos"
         self.points.mkdir(parents=True)
         self.ballast = self.home / "artifacts" / "ballast"
-        self.workers, self.db, self.stands_in = workers, db, stands_in
+        self.workers, self.db, self.stands_in, self.apart = workers, db, stands_in, apart
         self.settings_given = {"max_attempts": MOST_ATTEMPTS, "min_free_mib": 1, **settings}
+        self.machines: Sequence[Machine] = ()
         self.away_until_undone = 0  # outages of the database at the moment
         self._undo: list[tuple[float, Callable[[], None]]] = []
 
@@ -76,11 +84,17 @@ class Lab:
             stack.callback(shutil.rmtree, self.folder, ignore_errors=True)
             self.has_small_disk = self._mount()
             stack.callback(self._unmount)
-            self.database: Database = Postgres() if self.db == "postgres" else SQLite(self.home)
+            address = ""
+            if self.apart:
+                between = stack.enter_context(network(self.workers, self.home))
+                self.machines, address = between.machines, between.address
+                self.settings_given["broker_url"] = stack.enter_context(broker(address, self.folder))
+            self.database: Database = Postgres(address) if self.db == "postgres" else SQLite(self.home)
             stack.callback(self.database.close)
             stack.enter_context(_environment(self.home, self.database.url, self.settings_given))
             self.settings = Settings()
             self.stack = LabStack(Home(self.home), Options(_free_port(), self.workers, 1, 5.0), self._say)
+            self.stack.machines = self.machines
             if self.stands_in:
                 self.stack.trainer = "benchmarks.chaos.standin"
             stack.callback(_restore, signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM))

@@ -5,18 +5,23 @@ from __future__ import annotations
 
 import argparse
 import collections
+import contextlib
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from random import Random
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from benchmarks.chaos import standin
-from benchmarks.chaos.check import attempts_of, percentile
+from benchmarks.chaos import standin, work
+from benchmarks.chaos.check import attempts_of, check, percentile, superseded, time_outcomes
+from benchmarks.chaos.faults import cut_off
 from benchmarks.chaos.lab import Lab
+from benchmarks.chaos.network import Machine, holding
+from benchmarks.chaos.processes import Training
 from benchmarks.chaos.show import showing
-from benchmarks.chaos.storm import TICK_S, ended
+from benchmarks.chaos.storm import TICK_S, ended, settled
 from store import events, metrics
 from store.database import read
 from store.policy import BANDS
@@ -25,6 +30,8 @@ from store.states import FINAL, State
 from store.tables import attempts, runs
 
 Times = dict[str, float]
+T = TypeVar("T")
+FENCED_S = 20.0  # after a network is back, a supervisor tries again within so long
 
 
 def flush(options: argparse.Namespace, times: Times) -> dict[str, Any]:
@@ -136,10 +143,64 @@ def latency(options: argparse.Namespace, times: Times) -> dict[str, Any]:
     }
 
 
+def namespaces(options: argparse.Namespace, times: Times) -> dict[str, Any]:
+    """Workers on machines of their own share PostgreSQL and a broker over TCP. One after the other is cut off for longer than
+    its lease and comes back; the last time in the middle of a transaction that holds the run which it trains."""
+    rng, struck, submitted = Random(options.seed), [], {}
+    with showing("undisturbed runs", options.variants) as tell:
+        calm = {}
+        for variant in range(options.variants):
+            calm[variant] = work.undisturbed(work.config(variant, options.steps))
+            tell(variant + 1, "")
+    with Lab(options.workers, "postgres", apart=True, **times) as lab:
+        cuts = [*lab.machines, lab.machines[0]]
+        with showing("cuts", len(cuts)) as tell:
+            for number, machine in enumerate(cuts):
+                for _ in range(options.workers):
+                    variant = len(submitted) % options.variants
+                    submitted[lab.client.submit(work.config(variant, options.steps))["id"]] = variant
+                victim = _until(lab, lambda: _saved(lab, machine))  # noqa: B023
+                is_held = holding(machine, lab.database.url, victim.run) if number == len(lab.machines) else None
+                with is_held or contextlib.nullcontext():
+                    struck.append(cut_off(lab, machine, victim, rng))
+                    settled(lab, struck[-1].seconds)
+                settled(lab, FENCED_S)
+                _until(lab, lambda: ended(lab.engine, submitted) == len(submitted))
+                tell(len(struck), "")
+        lab.stop_services()
+        found, fenced = check(lab.engine, lab.settings, submitted, calm), superseded(lab.stack.home.logs)
+        time_outcomes(lab.engine, struck)
+        attempts = [get_run(lab.engine, run_id).epoch for run_id in submitted]
+        if options.keep_logs:
+            lab.keep_logs(options.keep_logs)
+    return {
+        "scenario": "namespaces",
+        "database": "postgres",
+        "runs": len(submitted),
+        "attempts": attempts,
+        "cuts": len(struck),
+        "stale_supervisors_fenced": fenced,
+        **found.counts(),
+        "noticed_s": [fault.outcome.get("noticed_s") for fault in struck],
+        "rerun_s": [fault.outcome.get("rerun_s") for fault in struck],
+        "broken": found.broken(),
+        "list": [fault.to_json() for fault in struck],
+    }
+
+
+def _saved(lab: Lab, machine: Machine) -> Training | None:
+    """What is trained there, once there is a checkpoint to go on from."""
+    (worker,) = (service for service in lab.stack.services if service.name == f"worker{machine.number}")
+    assert worker.process is not None
+    here = (training for training in lab.trainings() if training.worker == worker.process.pid)
+    return next((training for training in here if get_run(lab.engine, training.run).checkpoint), None)
+
+
 SCENARIOS: dict[str, Callable[[argparse.Namespace, Times], dict[str, Any]]] = {
     "flush": flush,
     "outage": outage,
     "latency": latency,
+    "namespaces": namespaces,
 }
 
 
@@ -151,6 +212,9 @@ def is_as_promised(report: dict[str, Any]) -> bool:
             return bool(every and report["rung_again_s"] <= 60)
         case "outage":
             return bool(report["succeeded"] == report["runs"] and not report["points_lost"] + report["points_doubled"])
+        case "namespaces":
+            fenced = report["stale_supervisors_fenced"] >= report["cuts"] and report["stale_writes_refused"]
+            return bool(not report["broken"] and fenced and max(report["noticed_s"]) <= 30)
         case _:
             return bool(report["submit_to_running_median_s"] <= 1 and report["cancel_p99_s"] <= 15)
 
@@ -182,10 +246,12 @@ def _claims_in_order(engine: sa.Engine) -> list[tuple[str, str, float]]:
         return [tuple(row) for row in connection.execute(query.order_by(attempts.c.started_at))]
 
 
-def _until(lab: Lab, holds: Callable[[], bool], limit_s: float = 300.0) -> None:
+def _until(lab: Lab, holds: Callable[[], T], limit_s: float = 300.0) -> T:
+    """Its first true answer."""
     deadline = time.monotonic() + limit_s
-    while not holds():
+    while not (answer := holds()):
         if time.monotonic() > deadline:
             raise TimeoutError(f"the lab did not get there within {limit_s:g} s; its logs are in {Path(lab.home)}")
         lab.tend()
         time.sleep(0.05)
+    return answer
