@@ -52,11 +52,16 @@ IS_GUESS = sa.or_(runs.c.memory_asked.is_(None), runs.c.memory_grown)
 # On a GPU a guess lacks the driver's context, the libraries' workspaces and what backward needs for a moment: so it is taken
 # with room to spare, until the run was measured.
 GPU_FACTOR, GPU_EXTRA = 2, 2**30
-_GPU_NEED = sa.case(
+GPU_NEED = sa.case(
     (sa.and_(runs.c.checkpoint.is_not(None), runs.c.memory_held.is_not(None)), runs.c.memory_held),
     (IS_GUESS, GPU_FACTOR * runs.c.memory + GPU_EXTRA),
     else_=runs.c.memory,
 )
+
+
+def is_gpu(device: Seen) -> bool:
+    """Whether what it needs is counted as on a GPU. Workers call their CPU slots "cpu"."""
+    return device.name != "cpu"
 
 
 class Room:
@@ -64,7 +69,7 @@ class Room:
 
     def __init__(self, connection: sa.Connection, found: Sequence[Device]) -> None:
         taken = {uid: (reserved, count) for uid, reserved, _, count in _taken(connection, [d.uid for d in found])}
-        self.need = _GPU_NEED if any(device.visible for device in found) else NEED
+        self.need = GPU_NEED if any(device.visible for device in found) else NEED
         self._free = {}
         for device in found:
             reserved, count = taken.get(device.uid, (0, 0))

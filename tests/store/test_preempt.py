@@ -8,9 +8,11 @@ import pytest
 
 from laser_core.config import parse_run
 from store import claims, workers
+from store.devices import Device
 from store.preempt import make_way
 from store.requests import Request
 from store.runs import get_run
+from store.settings import MIB
 from store.states import State
 from store.submit import create_run
 
@@ -73,3 +75,26 @@ def test_nobody_makes_way_in_vain(engine, lab, case):
     if case == "one is free elsewhere":
         workers.register(engine, "w2", "there", 8, 1, "cpu", "1", now=T0)
     assert lab.make_way(T0 + 99) == []
+
+
+@pytest.mark.parametrize("memory", [30, 70, 101])
+def test_as_many_make_way_as_free_the_memory_that_is_asked_for(engine, settings, owner, lab, memory):
+    """Two low runs hold 40 of 100 MiB each, with seats to spare; a third is too new to be asked."""
+    device = Device("w1/cpu0", "cpu", 100 * MIB)
+    workers.register(engine, "w1", "here", 7, 8, "cpu", "1", devices=[device], now=T0)
+
+    def ask(seed, band, mib):
+        config = parse_run({"kind": "train", "seed": seed})
+        return create_run(engine, config, owner, request=Request(band, memory_bytes=mib * MIB), now=T0)[0].id
+
+    def take(now):
+        claim = claims.claim_run(engine, "w1", 1e9, settings=settings, devices=[device], now=now)
+        claims.mark_running(engine, claim.run_id, claim.epoch, now=now)
+        return claim.run_id
+
+    first, second, newest = (ask(seed, "low", mib) for seed, mib in enumerate((40, 40, 15)))
+    assert [take(T0), take(T0 + 10), take(T0 + 90)] == [first, second, newest]
+    ask(9, "normal", memory)
+    wanted = {30: [second], 70: [second, first], 101: []}[memory]  # nothing frees what isn't there
+    assert lab.make_way(T0 + 99) == wanted
+    assert lab.make_way(T0 + 100) == []  # they are on their way
