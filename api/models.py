@@ -96,7 +96,7 @@ class RunSummary(Model):
     state: State
     reason: str = Field(description="Why the run is in its state; empty where there is nothing to say.")
     epoch: int
-    attempt: int = Field(description="How often a worker took it.")
+    attempt: int = Field(description="How often a worker took it; 1,000 more after a backup was restored meanwhile.")
     step: int
     steps: int
     step_time_s: Number

@@ -28,9 +28,12 @@ import sqlalchemy as sa
 
 from store import database, dialect
 from store.settings import Settings
+from store.states import FINAL, LEASED, RELEASED, State, move
+from store.tables import runs
 
 FORMAT = 1
 PIECE = 2**20
+FENCE = 1000  # more attempts than a run was begun between a backup and the moment when it is restored
 FOLDERS = ("artifacts", "datasets")  # of LASER_HOME
 
 
@@ -95,7 +98,8 @@ def make(engine: sa.Engine, settings: Settings, target: Path, with_files: bool =
 
 
 def restore(engine: sa.Engine, settings: Settings, source: Path) -> Manifest:
-    """Fills an empty database, and the files where the backup has them; then brings the schema to the newest.
+    """Fills an empty database, and the files where the backup has them; then brings the schema to the newest, and takes every
+    run from the worker that had it.
 
     Everything is checked before anything is written, and the database is filled in one transaction. Raises BackupError.
     """
@@ -113,6 +117,7 @@ def restore(engine: sa.Engine, settings: Settings, source: Path) -> Manifest:
                     _fill(archive, connection, table, manifest)
                 dialect.set_counters(connection, manifest.counters)
                 database.upgrade(connection, database.head())
+                _fence(connection, time.time())
     except (zipfile.BadZipFile, zlib.error) as error:
         raise BackupError(f"{source} is no backup, or damaged: {error}") from error
     return manifest
@@ -259,6 +264,19 @@ def _fill(archive: zipfile.ZipFile, connection: sa.Connection, table: sa.Table, 
         rows = (dict(zip(columns, json.loads(line, object_hook=_unpacked), strict=True)) for line in stream)
         while batch := list(itertools.islice(rows, database.ROWS_AT_ONCE)):
             connection.execute(sa.insert(table), batch)
+
+
+def _fence(connection: sa.Connection, now: float) -> None:
+    """A worker that outlived the database of which this is the backup may write to no run: neither to one that it has here,
+    nor to one that it got since, under an epoch that would be given out again."""
+    held = sa.select(runs.c.number, runs.c.epoch, runs.c.state).where(runs.c.state.in_(LEASED))
+    for row in connection.execute(held).all():
+        target = RELEASED.get(State(row.state), State.queued)
+        move(
+            connection, row.number, row.epoch, State(row.state), target, "its database was restored from a backup", now
+        )
+    unfinished = sa.update(runs).where(runs.c.state.not_in(FINAL))
+    connection.execute(unfinished.values(epoch=runs.c.epoch + FENCE))
 
 
 def _unpacked(value: dict[str, str]) -> bytes:

@@ -27,7 +27,7 @@ from store.leases import expire_leases as expire_leases
 from store.policy import Policy, fair_shares
 from store.runs import lock
 from store.settings import MIB, Settings
-from store.states import FINAL, LEASED, State, move
+from store.states import FINAL, LEASED, RELEASED, State, move
 from store.tables import attempts, leaders, run_datasets, runs
 from store.text import clean
 from store.waits import WAITS
@@ -59,8 +59,6 @@ class Orders:
     limit: bool = False  # its time is over
     drain: bool = False  # the worker's, not the run's: back to the queue with a checkpoint
 
-
-_RELEASED = {State.cancelling: State.cancelled, State.pausing: State.paused}  # where a run goes from its worker's hands
 
 READY = sa.and_(runs.c.state == State.queued, sa.not_(WAITS))
 
@@ -225,13 +223,15 @@ def finish(
 
 
 def release(engine: sa.Engine, run_id: str, epoch: int, reason: str, *, now: float | None = None) -> None:
-    """Gives the run back to the queue (a drained worker); not counted as lost. One that is being cancelled becomes
-    cancelled, one that is being paused becomes paused. Raises Superseded.
+    """Gives the run back to the queue (a drained worker), which is added to the reason; not counted as lost. One that is
+    being cancelled becomes cancelled, one that is being paused becomes paused. Raises Superseded.
     """
     now = time.time() if now is None else now
     with write(engine) as connection:
         row = hold(connection, run_id, epoch)
-        target = _RELEASED.get(State(row.state), State.queued)
+        target = RELEASED.get(State(row.state), State.queued)
+        if target == State.queued:
+            reason += "; back in the queue"
         move(connection, row.number, epoch, State(row.state), target, clean(reason, 2000), now)
 
 
@@ -245,7 +245,7 @@ def lose(
     now = time.time() if now is None else now
     with write(engine) as connection:
         row = hold(connection, run_id, epoch)
-        target, lost = _RELEASED.get(State(row.state), State.queued), row.lost + 1
+        target, lost = RELEASED.get(State(row.state), State.queued), row.lost + 1
         if target != State.cancelled and lost >= max_attempts:
             target = State.failed
             reason += f"; lost {lost} times without a new checkpoint, so it isn't tried again"
@@ -261,7 +261,7 @@ def grow(engine: sa.Engine, run_id: str, epoch: int, reason: str, *, now: float 
     now = time.time() if now is None else now
     with write(engine) as connection:
         row = hold(connection, run_id, epoch)
-        target = _RELEASED.get(State(row.state), State.queued)
+        target = RELEASED.get(State(row.state), State.queued)
         also: dict[str, Any] = {}
         if row.memory_grown:
             target = State.failed if target != State.cancelled else target
@@ -271,7 +271,7 @@ def grow(engine: sa.Engine, run_id: str, epoch: int, reason: str, *, now: float 
             guess = start_bytes(config) if isinstance(config, TrainConfig) else 0
             larger = max(2 * row.memory, guess)
             also = {"memory": larger, "memory_held": None, "memory_grown": True}
-            reason += f"; back in the queue with {larger / MIB:.0f} MiB"
+            reason += f"; {'back in the queue' if target == State.queued else 'goes on'} with {larger / MIB:.0f} MiB"
         move(connection, row.number, epoch, State(row.state), target, clean(reason, 2000), now, **also)
 
 

@@ -25,6 +25,10 @@ class State(StrEnum):
 
 FINAL = frozenset({State.succeeded, State.failed, State.cancelled})
 LEASED = frozenset({State.starting, State.running, State.pausing, State.cancelling})  # in a worker's hands
+RELEASED = {
+    State.cancelling: State.cancelled,
+    State.pausing: State.paused,
+}  # where a run goes from there, else to the queue
 
 # A run that ended before its worker heard of the cancel or pause keeps its true ending.
 TRANSITIONS: dict[State, frozenset[State]] = {

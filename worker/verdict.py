@@ -51,7 +51,7 @@ def judge(exit_code: int, has_result: bool, asked: Asked, step: int, error: str)
     if asked == "cancel":
         return Finish(State.cancelled, f"cancelled at step {step}")
     if exit_code == NO_ROOM:
-        return Release(f"{error or 'no space left on the disk'}, at step {step}; back in the queue until there is room")
+        return Release(f"{error or 'no space left on the disk'}, at step {step}")
     if exit_code == TOO_BIG:
         return Grow(f"{error or 'out of memory'}, at step {step}")
     if exit_code >= FAILED and exit_code != STOPPED:
@@ -61,12 +61,12 @@ def judge(exit_code: int, has_result: bool, asked: Asked, step: int, error: str)
     if asked == "pause":
         return Release(f"paused at step {step}")
     if asked == "preempt":
-        return Release(f"made way for a run of a higher band at step {step}; back in the queue")
+        return Release(f"made way for a run of a higher band at step {step}")
     if asked in ("drain", "shutdown"):
         why = "is drained" if asked == "drain" else "shuts down"
-        return Release(f"the worker {why} at step {step}; back in the queue")
+        return Release(f"the worker {why} at step {step}")
     if exit_code == STOPPED:
-        return Release(f"the training process was told to stop at step {step}; back in the queue")
+        return Release(f"the training process was told to stop at step {step}")
     if exit_code < 0:
         return Lose(f"the training process was killed by {_signal(-exit_code)} at step {step}")
     return Finish(State.failed, "the training process ended without a result")

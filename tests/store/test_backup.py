@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import shutil
 import subprocess
@@ -12,9 +13,11 @@ import pytest
 import sqlalchemy as sa
 
 from laser_core.config import parse_run
-from store import access, backup, database, runs, submit
+from store import access, backup, claims, database, runs, submit
 from store.backup import BackupError
+from store.errors import Superseded
 from store.settings import Settings
+from store.states import State
 from store.tables import metadata
 from tests.store.filling import contents, fill
 
@@ -73,7 +76,10 @@ def test_what_was_there_is_there_again(filled, settings, other, elsewhere, tmp_p
     assert file.stat().st_mode & 0o777 == 0o600
     assert backup.restore(other, elsewhere, file) == made
     with database.read(filled) as before, database.read(other) as after:
-        assert repr(contents(after)) == repr(contents(before))
+        was, now = contents(before), contents(after)
+    for run in was["runs"]:
+        run["epoch"] += backup.FENCE
+    assert repr(now) == repr(was)
     names = ("artifacts/r_1/checkpoints/step-1/model.safetensors", "datasets/d_1.csv")
     assert [(elsewhere.home / name).read_bytes() == (settings.home / name).read_bytes() for name in names] == [True] * 2
     assert not (elsewhere.home / "spool").exists()
@@ -81,6 +87,26 @@ def test_what_was_there_is_there_again(filled, settings, other, elsewhere, tmp_p
     assert made.summary()["rows"] >= 2 * len(metadata.tables)
     numbers = [submit.create_run(e, parse_run({"kind": "train"}), "id 1")[0].number for e in (filled, other)]
     assert numbers[0] == numbers[1] > 2, "numbers of deleted runs don't come back"
+
+
+def test_a_worker_that_outlived_its_database_is_fenced(engine, settings, submit, other, elsewhere, tmp_path):
+    first, second, ended = (submit(seed=seed).id for seed in range(3))
+    take = functools.partial(claims.claim_run, engine, "survivor", 60, settings=settings)
+    assert take().run_id == first
+    runs.request_cancel(engine, ended)
+    backup.make(engine, settings, tmp_path / "b.zip")
+    assert take().run_id == second  # which the backup knows as waiting
+    backup.restore(other, elsewhere, tmp_path / "b.zip")
+    waiting = runs.get_run(other, first)
+    assert (waiting.state, waiting.reason) == (State.queued, "its database was restored from a backup")
+    assert runs.get_run(other, ended).state == State.cancelled
+    for _ in range(2):  # while nobody has them, and once another worker has
+        for run in (first, second):
+            with pytest.raises(Superseded):
+                claims.heartbeat(other, run, 1, 60)
+        for _ in range(2):
+            claims.claim_run(other, "new", 60, settings=elsewhere)
+    assert [runs.get_run(other, run).attempt for run in (first, second)] == [backup.FENCE + 2, backup.FENCE + 1]
 
 
 def test_a_backup_of_an_older_schema_comes_to_the_newest(engine, settings, other, elsewhere, tmp_path):

@@ -40,6 +40,15 @@ def test_a_held_run_is_paused_by_its_worker(engine, settings, submit, is_marked)
     assert get_run(engine, run.id).state == State.paused
 
 
+def test_a_run_whose_worker_is_drained_while_it_pauses_does_not_say_that_it_waits(engine, start):
+    pausing, other = start(), start()
+    request_pause(engine, pausing)
+    for run_id in (pausing, other):
+        claims.release(engine, run_id, 1, "the worker is drained at step 3")
+    reasons = [get_run(engine, run_id).reason for run_id in (pausing, other)]
+    assert reasons == ["the worker is drained at step 3", "the worker is drained at step 3; back in the queue"]
+
+
 @pytest.mark.parametrize("how", ["silent", "deaf", "killed"])
 def test_a_pause_never_hangs(engine, start, how):
     run_id = start()
