@@ -17,6 +17,7 @@ import socket
 import sys
 from typing import Any
 
+import kombu
 import structlog
 from celery import Celery, signals
 
@@ -26,6 +27,8 @@ from worker import device, logs
 from worker.keeper import Keeper
 from worker.process import tie_to_parent
 from worker.supervisor import Slot
+
+RECONNECT_S = 5
 
 log = structlog.stdlib.get_logger("worker.app")
 settings = Settings()
@@ -46,6 +49,18 @@ app.conf.update(
     worker_send_task_events=False,
     worker_enable_remote_control=False,
 )
+
+
+class _Patient(kombu.Connection):  # type: ignore[misc]
+    """Tries again every few seconds however long the broker is away; Celery's own delay grows to half a minute, for which
+    runs would wait after it is back."""
+
+    def ensure_connection(self, *args: Any, **kwargs: Any) -> Any:
+        delays = {"interval_start": 1, "interval_step": 1, "interval_max": RECONNECT_S}
+        return super().ensure_connection(*args, **{**delays, **kwargs})
+
+
+app.amqp.Connection = _Patient
 
 
 class _Here:
