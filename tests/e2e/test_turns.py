@@ -1,4 +1,4 @@
-"""Whose turn it is, live: three users submit over HTTP, two real workers with a slot each take the runs in the policy's order."""
+"""Whose turn it is, live: three users submit over HTTP, and two real workers of one slot take runs in the policy's order."""
 
 from __future__ import annotations
 
@@ -75,10 +75,10 @@ def submit_all(clients):
         return run
 
     made["low"] = submit("cat", 100, priority="low")
+    made["old"] = submit("cat", 101)
     for name, count in EACH.items():
         for seed in range(count):
             submit(name, seed)
-    made["old"] = submit("cat", 101)
     made["high"] = submit("bob", 102, priority="high")
     return made
 
@@ -120,7 +120,9 @@ def turns(started, place, owner):
     """Whose turn the policy says it was: one user, or several where an attempt ended just then or priorities are as good as
     equal."""
     now = started[place][1]
-    waiting = {owner[run] for run, *_ in started[place:-1]}  # all of the normal band but the last, which is of the low one
+    waiting = {
+        owner[run] for run, *_ in started[place:-1]
+    }  # all of the normal band but the last, which is of the low one
     found = set()
     for seen in (now, now - SETTLING_S):
         usage, running = Counter(), Counter()
