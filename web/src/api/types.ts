@@ -1953,7 +1953,7 @@ export interface components {
             epoch: number;
             /**
              * Attempt
-             * @description How often a worker took it.
+             * @description How often a worker took it; 1,000 more after a backup was restored meanwhile.
              */
             attempt: number;
             /** Step */
@@ -2111,7 +2111,7 @@ export interface components {
             epoch: number;
             /**
              * Attempt
-             * @description How often a worker took it.
+             * @description How often a worker took it; 1,000 more after a backup was restored meanwhile.
              */
             attempt: number;
             /** Step */
