@@ -131,8 +131,10 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path("chaos-report.json"))
     parser.add_argument("--keep-logs", type=Path, help="a folder for the services' logs")
     options = parser.parse_args()
-    if options.scenario == "namespaces" and (reason := why_not()):
-        parser.error(reason)
+    if options.scenario == "namespaces":
+        options.db = "postgres"
+        if reason := why_not():
+            parser.error(reason)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the lab is taken down
     if options.scenario in SCENARIOS:
         report = conditions(Settings(**times(options)), options) | SCENARIOS[options.scenario](options, times(options))
