@@ -1,4 +1,4 @@
-"""What the pool's policy does to a lab in a month, from pool_month.json."""
+"""What the pool's policy does to a lab in a month (pool_month.json), and how runs share a slot's memory (packing.json)."""
 
 from __future__ import annotations
 
@@ -17,11 +17,58 @@ WITHIN = 0.05
 DAY_S, HOUR_S = 86_400, 3600
 
 
+PACKING = "Several runs on one slot"
+PACKING_CLAIM = (
+    "at least four times as many laser-coded runs as uncompressed ones are at work at once on one slot of fixed memory, the "
+    "batch is done sooner, and a run that asked for too little is caught, queued again with more, and succeeds"
+)
+PACKING_COMMAND = "python -m benchmarks.packing"
+
+
 def sections(folder: Path) -> list[Section]:
-    """The month."""
+    """The month, and the slot."""
+    return [_month(folder), _packing(folder)]
+
+
+def _packing(folder: Path) -> Section:
+    name, report = loaded(folder, "packing.json")
+    if not report:
+        return missing(PACKING, PACKING_CLAIM, PACKING_COMMAND)
+    setting, batches, caught = report["setting"], report["batches"], report["understated"]
+    met = [
+        all(batch["succeeded"] == setting["runs"] for batch in batches),
+        report["packed_ratio"] >= 4,
+        report["wall_ratio"] < 1,
+        caught["state"] == "succeeded" and caught["attempts"] == 2 and len(caught["caught"]) == 1,
+    ]
+    rows = [
+        (
+            batch["store"],
+            f"{batch['succeeded']} of {setting['runs']}",
+            str(batch["most_at_once"]),
+            number(batch["ask_mib"], 1),
+            number(batch["peak_mib"], 1),
+            number(batch["wall_s"], 0),
+        )
+        for batch in batches
+    ]
+    size = "" if setting["slot_mib"] is None else f" of {setting['slot_mib']} MiB"
+    body = [
+        table(
+            ("store", "succeeded", "most at once", "guessed need, MiB", "measured peak, MiB", "seconds for all"), rows
+        ),
+        f"{number(report['packed_ratio'], 1)} times as many at once, in {number(report['wall_ratio'], 2)} of the time. A run "
+        f"that asked for {caught['asked_mib']} MiB ended as {caught['state']} in attempt {caught['attempts']}.",
+    ]
+    machine = f"{setting['device']}{size}, {setting['cores']} cores, load {setting['load_at_end']}"
+    where = f"{machine}; seeds 0 to {setting['runs'] - 1}."
+    return Section(PACKING, PACKING_CLAIM, answer_of(met), PACKING_COMMAND, (name,), where, body)
+
+
+def _month(folder: Path) -> Section:
     name, report = loaded(folder, "pool_month.json")
     if not report:
-        return [missing("A month of the pool", CLAIM, COMMAND)]
+        return missing("A month of the pool", CLAIM, COMMAND)
     wanted, got = report["heavy_share_wanted"], report["heavy_share_got"]
     points = max(abs(got[user] - wanted[user]) for user in wanted)
     met = [report["worst_share_error"] <= WITHIN, report["most_overtaken_s"] <= report["bound_s"]]
@@ -43,7 +90,7 @@ def sections(folder: Path) -> list[Section]:
     ]
     setting = f"Simulated clock, {report['slots']} slots, {report['days']} days, {report['runs']} runs; seed {report['seed']}."
     drawn = {"pool-month.svg": figure([_panel(kind, report) for kind in ("heavy", "light", "bursty")], columns=3)}
-    return [Section("A month of the pool", CLAIM, answer_of(met), COMMAND, (name,), setting, body, failed, drawn)]
+    return Section("A month of the pool", CLAIM, answer_of(met), COMMAND, (name,), setting, body, failed, drawn)
 
 
 def _panel(kind: str, report: dict[str, Any]) -> Panel:
