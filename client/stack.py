@@ -180,7 +180,7 @@ class Stack:
         slots = str(self.options.slots_per_worker)
         argv = [sys.executable, "-m", "celery", "-A", "worker.app", "worker", "--loglevel", "INFO"]
         argv += ["--without-mingle", "--without-gossip", "--without-heartbeat"]  # the database knows who lives
-        argv += ["--concurrency", slots, "--hostname", f"{name}@%h"]
+        argv += ["--hostname", f"{name}@%h"]
         threads = {"LASER_SLOTS": slots, "OMP_NUM_THREADS": str(self.options.threads_per_run)}
         return Command(name, argv, {**env, **threads}, self.home.logs / f"{name}.log")
 

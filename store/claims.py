@@ -60,6 +60,7 @@ class Orders:
     drain: bool = False  # the worker's, not the run's: back to the queue with a checkpoint
 
 
+IS_LIGHT = runs.c.kind == "inspect"  # somebody waits for it, and it ends within two minutes
 READY = sa.and_(runs.c.state == State.queued, sa.not_(WAITS))
 
 
@@ -70,11 +71,13 @@ def claim_run(
     *,
     settings: Settings,
     devices: Sequence[Device] = (),
+    seats: int | None = None,
     now: float | None = None,
 ) -> Claim | None:
     """Takes the run whose turn it is by the policy among those that this worker may take, or None when there is none; it
     fits into the memory that is left on one of the ``devices``.
-    ``settings`` say where files lie, what the worker's pools are and what the policy is. A drained worker gets nothing.
+    ``settings`` say where files lie, what the worker's pools are and what the policy is. A drained worker gets nothing; one
+    that carries out ``seats`` runs gets inspections alone, which are short.
 
     Raises Outdated for code that is of another version than the database.
     """
@@ -87,7 +90,10 @@ def claim_run(
             time.time() if now is None else now
         )  # after the wait for the lock, or the lease would be the shorter for it
         room = Room(connection, devices)
-        number = _next(connection, settings.policy, settings.pool_labels, room, now)
+        may_take = sa.and_(
+            room.fits(), IS_LIGHT if seats is not None and _held(connection, worker_id) >= seats else sa.true()
+        )
+        number = _next(connection, settings.policy, settings.pool_labels, may_take, now)
         if number is None:
             return None
         query = sa.select(runs, room.need.label("need")).where(runs.c.number == number)
@@ -129,11 +135,19 @@ def claim_run(
         )
 
 
-def _next(connection: sa.Connection, policy: Policy, pools: tuple[str, ...], room: Room, now: float) -> int | None:
+def _held(connection: sa.Connection, worker_id: str) -> int:
+    """Runs other than inspections in a worker's hands."""
+    mine = (runs.c.worker_id == worker_id, runs.c.state.in_(LEASED), sa.not_(IS_LIGHT))
+    return connection.execute(sa.select(sa.func.count()).select_from(runs).where(*mine)).scalar_one()
+
+
+def _next(
+    connection: sa.Connection, policy: Policy, pools: tuple[str, ...], may_take: sa.ColumnElement[bool], now: float
+) -> int | None:
     """Number of the run to start. Within a user's band the oldest is first, so one run of each is enough to compare."""
     query = (
         sa.select(runs.c.owner_id, runs.c.band, sa.func.min(runs.c.number).label("number"))
-        .where(READY, runs.c.pool.in_(("", *pools)), runs.c.schema_version <= SCHEMA_VERSION, room.fits())
+        .where(READY, runs.c.pool.in_(("", *pools)), runs.c.schema_version <= SCHEMA_VERSION, may_take)
         .group_by(runs.c.owner_id, runs.c.band)
     )
     firsts = connection.execute(query).all()
@@ -275,10 +289,11 @@ def grow(engine: sa.Engine, run_id: str, epoch: int, reason: str, *, now: float 
         move(connection, row.number, epoch, State(row.state), target, clean(reason, 2000), now, **also)
 
 
-def queued_count(engine: sa.Engine) -> int:
-    """Runs that a worker could claim now."""
+def queued_count(engine: sa.Engine, only_light: bool = False) -> int:
+    """Runs that a worker could claim now; or the inspections among them."""
+    query = sa.select(sa.func.count()).select_from(runs).where(READY, IS_LIGHT if only_light else sa.true())
     with read(engine) as connection:
-        return connection.execute(sa.select(sa.func.count()).select_from(runs).where(READY)).scalar_one()
+        return connection.execute(query).scalar_one()
 
 
 def lead(engine: sa.Engine, name: str, holder: str, ttl_s: float, *, now: float | None = None) -> bool:

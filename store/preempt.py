@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from store.accounts import read_accounts
-from store.claims import READY
+from store.claims import IS_LIGHT, READY
 from store.database import write
 from store.devices import GPU_NEED, IS_GUESS, NEED, Seen, is_gpu, seen
 from store.policy import BANDS
@@ -37,6 +37,7 @@ def make_way(engine: sa.Engine, settings: Settings, *, now: float | None = None)
             NEED.label("need"),
             GPU_NEED.label("gpu_need"),
             IS_GUESS.label("is_guess"),
+            sa.case((IS_LIGHT, 0), else_=1).label("seats"),  # there is always one for an inspection
         )
         query = sa.select(*columns).where(READY, runs.c.band < LOW).order_by(runs.c.band, runs.c.number)
         waiting = [row for row in connection.execute(query) if not accounts[row.owner_id].is_at_limit]
@@ -69,7 +70,7 @@ def _serve(places: Iterable[_Place], waiting: sa.Row[Any]) -> list[sa.Row[Any]]:
             need = waiting.gpu_need if is_gpu(device) else waiting.need
             if waiting.is_guess and device.memory_bytes:  # one that is more than a whole device gets one to itself
                 need = min(need, device.memory_bytes)
-            if (going := _going(place, uid, need)) is not None:
+            if (going := _going(place, uid, need, waiting.seats)) is not None:
                 found.append((going, place, uid, need))
     if not found:
         return []
@@ -79,23 +80,23 @@ def _serve(places: Iterable[_Place], waiting: sa.Row[Any]) -> list[sa.Row[Any]]:
         place.seats += 1
         if run.device in place.free:
             place.free[run.device] += run.memory_held or 0
-    place.seats -= 1
+    place.seats -= waiting.seats
     place.free[uid] -= need
     return going
 
 
-def _going(place: _Place, uid: str, need: float) -> list[sa.Row[Any]] | None:
-    """Who must go for a seat, and for ``need`` bytes of a device; None where all of them are not enough."""
+def _going(place: _Place, uid: str, need: float, wanted: int) -> list[sa.Row[Any]] | None:
+    """Who must go for ``wanted`` seats, and for ``need`` bytes of a device; None where all of them are not enough."""
     going: list[sa.Row[Any]] = []
     seats, free = place.seats, place.free[uid]
     for run in place.may_go:
-        if seats > 0 and free >= need:
+        if seats >= wanted and free >= need:
             break
         if free >= need or run.device == uid:
             going.append(run)
             seats += 1
             free += (run.memory_held or 0) if run.device == uid else 0
-    return going if seats > 0 and free >= need else None
+    return going if seats >= wanted and free >= need else None
 
 
 def _places(connection: sa.Connection, settings: Settings, now: float) -> list[_Place]:
@@ -103,7 +104,9 @@ def _places(connection: sa.Connection, settings: Settings, now: float) -> list[_
         sa.select(
             runs.c.number, runs.c.id, runs.c.band, runs.c.state, runs.c.worker_id, runs.c.device, runs.c.memory_held
         )
-        .add_columns(attempts.c.started_at, (runs.c.preempted == runs.c.epoch).label("is_leaving"))
+        .add_columns(
+            attempts.c.started_at, (runs.c.preempted == runs.c.epoch).label("is_leaving"), IS_LIGHT.label("is_light")
+        )
         .join(attempts, sa.and_(attempts.c.run == runs.c.number, attempts.c.epoch == runs.c.epoch))
         .where(runs.c.state.in_(LEASED))
         .order_by(attempts.c.started_at.desc(), runs.c.number)
@@ -128,7 +131,9 @@ def _places(connection: sa.Connection, settings: Settings, now: float) -> list[_
             for row in mine
             if row.band == LOW and row.state == State.running and row.started_at <= now - settings.preempt_after_s
         ]
-        places.append(_Place(worker.pools.split(), worker.slots - len(mine), devices, free, may_go))
+        places.append(
+            _Place(worker.pools.split(), worker.slots - sum(not row.is_light for row in mine), devices, free, may_go)
+        )
     return places
 
 

@@ -89,7 +89,9 @@ def look(engine: sa.Engine, settings: Settings, *, now: float | None = None) -> 
         names = {row.id: row.name for row in connection.execute(sa.select(users.c.id, users.c.name))}
         durations = _Durations(connection)
         slots = _slots(connection, settings, durations, now)
-        busy = connection.execute(sa.select(sa.func.count()).where(runs.c.state.in_(LEASED))).scalar_one()
+        busy = connection.execute(
+            sa.select(sa.func.count()).where(runs.c.state.in_(LEASED), runs.c.kind != "inspect")
+        ).scalar_one()
     shares = fair_shares(policy, accounts, {row.owner_id for row in rows})
     turns = sorted(rows, key=lambda row: (row.number in waits_for, *_turn(row, shares, policy, now)))
     waiting = _in_order(turns, waits_for, memory, accounts, shares, slots, durations, policy, now)

@@ -3,9 +3,9 @@
 ``celery -A worker.app worker --without-mingle --without-gossip --without-heartbeat``: workers meet in the database, and
 looking for each other through the broker would cost a second at the start.
 
-Three kinds of process: Celery's main one, which talks to the broker alone; its children, one for each slot, which claim
-and supervise runs; and the reconciler beside them. None loads torch, and none but the children and the reconciler opens
-the database, as an open SQLite file must not be carried over a fork.
+Three kinds of process: Celery's main one, which talks to the broker alone; its children, one for each slot and one for
+inspections, which claim and supervise runs; and the reconciler beside them. None loads torch, and none but the children and the
+reconciler opens the database, as an open SQLite file must not be carried over a fork.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ settings = Settings()
 app = Celery("worker", broker=settings.broker_url or None, set_as_current=False)
 app.conf.update(
     broker.settings(settings.broker_url),
-    worker_concurrency=settings.slots,
+    worker_concurrency=settings.slots + 1,  # one more for inspections, which needn't wait until training is over
     worker_prefetch_multiplier=1,
     worker_disable_prefetch=True,  # a busy slot must not sit on a ring that a free one could answer
     task_acks_late=False,  # a lost ring is the reconciler's, not the broker's, to send again

@@ -75,7 +75,11 @@ class Reconciler:
                 log.warning("lease expired", run=run_id)
         for run_id in make_way(self.engine, self.settings):
             log.info("asked to make way", run=run_id)
-        self._ring(min(claims.queued_count(self.engine), self._free_slots()))
+        waiting, light = claims.queued_count(self.engine), claims.queued_count(self.engine, only_light=True)
+        takers = [w for w in workers.list_workers(self.engine) if w.alive and w.drained_at is None and not w.outdated]
+        free = sum(max(0, worker.slots - len(worker.runs)) for worker in takers)
+        # Rings for more than these would pile up in the broker.
+        self._ring(max(min(waiting, free), min(light, len(takers))))
 
     def _is_patient(self) -> bool:
         """For a moment after an outage of the database that was long enough to end the lease of a worker that lives: each
@@ -104,11 +108,6 @@ class Reconciler:
         )
         self._is_registered = True
         log.info("registered", worker=me.worker_id, slots=self.settings.slots)
-
-    def _free_slots(self) -> int:
-        """Rings for more than these would pile up in the broker."""
-        takers = [w for w in workers.list_workers(self.engine) if w.alive and w.drained_at is None and not w.outdated]
-        return sum(max(0, worker.slots - len(worker.runs)) for worker in takers)
 
     def _ring(self, times: int) -> None:
         try:

@@ -62,7 +62,12 @@ class Slot:
         try:
             claim = Link().call(
                 lambda: claims.claim_run(
-                    self.engine, self.worker_id, lease_s, settings=self.settings, devices=self.devices
+                    self.engine,
+                    self.worker_id,
+                    lease_s,
+                    settings=self.settings,
+                    devices=self.devices,
+                    seats=self.settings.slots,
                 )
             )
         except Away:

@@ -96,6 +96,23 @@ def test_inspections_go_first_and_are_listed_on_demand(engine, settings, submit,
         assert [run.id for run in list_runs(engine, query, None).items] == [inspection.id]
 
 
+def test_a_worker_whose_slots_are_full_takes_an_inspection_and_nothing_else(engine, settings, submit, trained, ask):
+    def take():
+        claim = claims.claim_run(engine, "busy", 20, settings=settings, seats=1)
+        return claim and claim.run_id
+
+    run_id = trained()
+    training, waiting = submit(seed=8), submit(seed=9)
+    assert take() == training.id
+    assert take() is None
+    inspection, _ = ask(run_id)
+    assert (claims.queued_count(engine), claims.queued_count(engine, only_light=True)) == (2, 1)
+    assert take() == inspection.id
+    assert take() is None
+    claims.finish(engine, training.id, 1, State.failed)
+    assert take() == waiting.id  # an inspection takes nobody's slot
+
+
 def test_a_puzzle_of_another_size_is_refused(trained, ask):
     with pytest.raises(Refused, match=r"puzzle: is 6×6, but run r_\w+ was trained on 4×4"):
         ask(trained(), puzzle="." * 36)

@@ -38,8 +38,8 @@ def test_of_the_supervisor(start_worker, submit, tiny, midway, assert_undisturbe
     worker = start_worker()
     run = submit(**tiny)
     midway(run.id)
-    child = max(pid for pid in worker.processes("celery") if pid != worker.main.pid)
-    os.kill(child, signal.SIGKILL)
+    (trainer,) = worker.processes("worker.trainer")
+    os.kill(_parent(trainer), signal.SIGKILL)
     assert assert_undisturbed(run.id).attempt == 2
 
 

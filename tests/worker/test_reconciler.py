@@ -7,10 +7,14 @@ import time
 import pytest
 import redis
 
+from laser_core.config import InspectConfig
+from laser_core.events import CheckpointSaved
 from store import claims, workers
 from store.errors import Outdated
+from store.ingest import ingest
 from store.runs import get_run
 from store.states import State
+from store.submit import create_run
 from worker.link import LONGEST_DELAY_S
 from worker.reconciler import SPOOL_KEPT_S, Identity, Reconciler, bell, sweep
 
@@ -106,6 +110,23 @@ def test_while_every_slot_is_busy_no_ring_piles_up(engine, settings, reconciler,
     for _ in range(3):
         one.round()
     assert waiting_rings() == 0
+
+
+def test_it_rings_for_an_inspection_though_every_slot_is_busy(
+    engine, settings, reconciler, submit, owner, waiting_rings
+):
+    trained = submit(seed=0)
+    claims.claim_run(engine, "w1", 60, settings=settings)
+    claims.mark_running(engine, trained.id, 1)
+    ingest(engine, trained.id, 1, 0, 9, [CheckpointSaved(5, "step-5", {"model.safetensors": "0" * 64}, 1)])
+    claims.finish(engine, trained.id, 1, State.succeeded)
+    one = reconciler()
+    one.round()
+    submit(seed=1), submit(seed=2)
+    claims.claim_run(engine, "w1", 60, settings=settings)
+    create_run(engine, InspectConfig(trained.id), owner)
+    one.round()
+    assert waiting_rings() == 1
 
 
 def test_one_leads_and_the_other_only_beats(engine, reconciler, submit, waiting_rings):
