@@ -51,7 +51,7 @@ app.conf.update(
 )
 
 
-class _Patient(kombu.Connection):  # type: ignore[misc]
+class _Patient(kombu.Connection):  # type: ignore[name-defined, misc]
     """Tries again every few seconds however long the broker is away; Celery's own delay grows to half a minute, for which
     runs would wait after it is back."""
 
