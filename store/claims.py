@@ -24,7 +24,7 @@ from store.devices import Device, Room
 from store.dialect import insert, lock_claims
 from store.errors import Conflict, Superseded
 from store.leases import expire_leases as expire_leases
-from store.policy import Policy, fair_shares
+from store.policy import BANDS, Policy, fair_shares
 from store.runs import lock
 from store.settings import MIB, Settings
 from store.states import FINAL, LEASED, RELEASED, State, move
@@ -61,6 +61,7 @@ class Orders:
 
 
 IS_LIGHT = runs.c.kind == "inspect"  # somebody waits for it, and it ends within two minutes
+IS_LEAVING = runs.c.preempted == runs.c.epoch  # where it is in a worker's hands
 READY = sa.and_(runs.c.state == State.queued, sa.not_(WAITS))
 
 
@@ -90,9 +91,7 @@ def claim_run(
             time.time() if now is None else now
         )  # after the wait for the lock, or the lease would be the shorter for it
         room = Room(connection, devices)
-        may_take = sa.and_(
-            room.fits(), IS_LIGHT if seats is not None and _held(connection, worker_id) >= seats else sa.true()
-        )
+        may_take = sa.and_(room.fits(), _allowed(connection, worker_id, seats))
         number = _next(connection, settings.policy, settings.pool_labels, may_take, now)
         if number is None:
             return None
@@ -135,10 +134,14 @@ def claim_run(
         )
 
 
-def _held(connection: sa.Connection, worker_id: str) -> int:
-    """Runs other than inspections in a worker's hands."""
-    mine = (runs.c.worker_id == worker_id, runs.c.state.in_(LEASED), sa.not_(IS_LIGHT))
-    return connection.execute(sa.select(sa.func.count()).select_from(runs).where(*mine)).scalar_one()
+def _allowed(connection: sa.Connection, worker_id: str, seats: int | None) -> sa.ColumnElement[bool]:
+    """The condition on runs by what is in the worker's hands. While some make way, what the first of them left isn't for a
+    run of the low band again: the one that they make way for may need it all."""
+    held, leaving = (sa.func.count(sa.case((condition, 1))) for condition in (sa.not_(IS_LIGHT), IS_LEAVING))
+    mine = sa.select(held, leaving).where(runs.c.worker_id == worker_id, runs.c.state.in_(LEASED))
+    busy, going = connection.execute(mine).one()
+    is_full = seats is not None and busy >= seats
+    return sa.and_(IS_LIGHT if is_full else sa.true(), runs.c.band < BANDS["low"] if going else sa.true())
 
 
 def _next(

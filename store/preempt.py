@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from store.accounts import read_accounts
-from store.claims import IS_LIGHT, READY
+from store.claims import IS_LEAVING, IS_LIGHT, READY
 from store.database import write
 from store.devices import GPU_NEED, IS_GUESS, NEED, Seen, is_gpu, seen
 from store.policy import BANDS
@@ -104,9 +104,7 @@ def _places(connection: sa.Connection, settings: Settings, now: float) -> list[_
         sa.select(
             runs.c.number, runs.c.id, runs.c.band, runs.c.state, runs.c.worker_id, runs.c.device, runs.c.memory_held
         )
-        .add_columns(
-            attempts.c.started_at, (runs.c.preempted == runs.c.epoch).label("is_leaving"), IS_LIGHT.label("is_light")
-        )
+        .add_columns(attempts.c.started_at, IS_LEAVING.label("is_leaving"), IS_LIGHT.label("is_light"))
         .join(attempts, sa.and_(attempts.c.run == runs.c.number, attempts.c.epoch == runs.c.epoch))
         .where(runs.c.state.in_(LEASED))
         .order_by(attempts.c.started_at.desc(), runs.c.number)

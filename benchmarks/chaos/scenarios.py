@@ -175,7 +175,6 @@ def namespaces(options: argparse.Namespace, times: Times) -> dict[str, Any]:
             lab.keep_logs(options.keep_logs)
     return {
         "scenario": "namespaces",
-        "database": "postgres",
         "runs": len(submitted),
         "attempts": attempts,
         "cuts": len(struck),

@@ -77,24 +77,45 @@ def test_nobody_makes_way_in_vain(engine, lab, case):
     assert lab.make_way(T0 + 99) == []
 
 
+@pytest.fixture
+def shared(engine, settings, owner):
+    """A worker with seats to spare on a device of 100 MiB."""
+
+    class Shared:
+        device = Device("w1/cpu0", "cpu", 100 * MIB)
+
+        def ask(self, seed, band, mib):
+            config = parse_run({"kind": "train", "seed": seed})
+            return create_run(engine, config, owner, request=Request(band, memory_bytes=mib * MIB), now=T0)[0].id
+
+        def take(self, now):
+            claim = claims.claim_run(engine, "w1", 1e9, settings=settings, devices=[self.device], now=now)
+            if claim is not None:
+                claims.mark_running(engine, claim.run_id, claim.epoch, now=now)
+            return claim and claim.run_id
+
+    workers.register(engine, "w1", "here", 7, 8, "cpu", "1", devices=[Shared.device], now=T0)
+    return Shared()
+
+
 @pytest.mark.parametrize("memory", [30, 70, 101])
-def test_as_many_make_way_as_free_the_memory_that_is_asked_for(engine, settings, owner, lab, memory):
-    """Two low runs hold 40 of 100 MiB each, with seats to spare; a third is too new to be asked."""
-    device = Device("w1/cpu0", "cpu", 100 * MIB)
-    workers.register(engine, "w1", "here", 7, 8, "cpu", "1", devices=[device], now=T0)
-
-    def ask(seed, band, mib):
-        config = parse_run({"kind": "train", "seed": seed})
-        return create_run(engine, config, owner, request=Request(band, memory_bytes=mib * MIB), now=T0)[0].id
-
-    def take(now):
-        claim = claims.claim_run(engine, "w1", 1e9, settings=settings, devices=[device], now=now)
-        claims.mark_running(engine, claim.run_id, claim.epoch, now=now)
-        return claim.run_id
-
-    first, second, newest = (ask(seed, "low", mib) for seed, mib in enumerate((40, 40, 15)))
-    assert [take(T0), take(T0 + 10), take(T0 + 90)] == [first, second, newest]
-    ask(9, "normal", memory)
+def test_as_many_make_way_as_free_the_memory_that_is_asked_for(lab, shared, memory):
+    """Two low runs hold 40 MiB each; a third is too new to be asked."""
+    first, second, newest = (shared.ask(seed, "low", mib) for seed, mib in enumerate((40, 40, 15)))
+    assert [shared.take(T0), shared.take(T0 + 10), shared.take(T0 + 90)] == [first, second, newest]
+    shared.ask(9, "normal", memory)
     wanted = {30: [second], 70: [second, first], 101: []}[memory]  # nothing frees what isn't there
     assert lab.make_way(T0 + 99) == wanted
     assert lab.make_way(T0 + 100) == []  # they are on their way
+
+
+def test_what_the_first_leaves_is_kept_until_the_last_has_left(engine, lab, shared):
+    low = [shared.ask(seed, "low", 45) for seed in range(2)]
+    assert [shared.take(T0), shared.take(T0 + 1)] == low
+    waiting, small = shared.ask(8, "normal", 80), shared.ask(9, "normal", 20)
+    assert sorted(lab.make_way(T0 + 99)) == sorted(low)
+    claims.release(engine, low[1], 1, "made way", now=T0 + 100)
+    assert shared.take(T0 + 101) == small  # of a higher band, it needn't wait
+    assert shared.take(T0 + 102) is None  # and not the low run, which would fit
+    claims.release(engine, low[0], 1, "made way", now=T0 + 103)
+    assert shared.take(T0 + 104) == waiting
