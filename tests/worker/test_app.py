@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from laser_core.config import parse_run
+from laser_core.config import InspectConfig, parse_run
 from store import events, workers
 from store.pause import request_pause, resume
 from store.requests import Request
@@ -121,6 +121,17 @@ def test_runs_share_a_cpu_slot_by_memory_and_an_understated_ask_is_caught(
     assert any(
         "more than the 1.0 MiB that the run was given" in reason and "back in the queue" in reason for reason in moves
     )
+
+
+def test_an_inspection_is_answered_while_every_slot_trains(engine, start_worker, owner, submit, tiny, midway, finished):
+    start_worker(slots=1)
+    trained = submit(**tiny | {"training": tiny["training"] | {"steps": 3}})
+    assert finished(trained.id).state == State.succeeded
+    long = submit(**tiny | {"training": tiny["training"] | {"steps": 100_000}})
+    midway(long.id)
+    asked = create_run(engine, InspectConfig(trained.id), owner)[0]
+    assert finished(asked.id).state == State.succeeded
+    assert get_run(engine, long.id).state == State.running
 
 
 def test_nothing_is_left_when_the_main_process_is_killed(engine, start_worker, submit, tiny, midway, eventually):
