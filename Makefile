@@ -33,9 +33,10 @@ types: install ## generate the web UI's types from the API's schema
 	@web/npm run --silent types
 	@echo "types: web/src/api/types.ts follows the API"
 
-reference: install ## write docs/reference anew: commands, settings, routes, fields, by the code's own words
+reference: install ## write docs/reference anew: commands, settings, routes, fields, by the code's own words; and the notebook
 	@$(BIN)/python docs/make_reference.py
-	@echo "reference: docs/reference follows the code"
+	@$(BIN)/python docs/make_notebook.py
+	@echo "reference: docs/reference follows the code, docs/examples/pairs.ipynb its script"
 
 SEED ?= 1
 FAULTS ?= 200

@@ -112,7 +112,8 @@ def runs(
         print_json(page)
         return
     if not page["items"]:
-        notes.print("No runs here yet. Try: laser demo" if not page["total"] else "No more runs.")
+        is_chosen = any((state, kind, store, tag, text, filter))
+        notes.print("No run fits; `laser runs` lists all." if is_chosen else "No runs here yet. Try: laser demo")
         return
     out.print(runs_table(page["items"]))
     if page["total"] > len(page["items"]):
@@ -256,13 +257,19 @@ def _follow_up(client: Client, run: Json, follow: bool, wait: bool, as_json: boo
 
 
 def _follow_log(client: Client, run_id: str, as_json: bool) -> None:
-    for message in client.stream(run_id, after=0):
-        if message.event not in ("log", "state"):
-            continue
-        event = message.data
-        _print_line({"seq": event["seq"], "time": event["time"], "epoch": event["epoch"], **event["data"]}, as_json)
-        if event["data"].get("state") in FINAL_STATES:
-            return
+    from client.board import Board
+
+    console = out if out.is_terminal else notes  # above whose bar the lines of the log go by
+    with Board(console) as board:
+        for message in client.stream(run_id, after=0):
+            event = message.data
+            if message.event == "run" and console.is_terminal and not as_json:
+                board.update([event])
+            if message.event not in ("log", "state"):
+                continue
+            _print_line({"seq": event["seq"], "time": event["time"], "epoch": event["epoch"], **event["data"]}, as_json)
+            if event["data"].get("state") in FINAL_STATES:
+                return
 
 
 def _print_line(line: Json, as_json: bool) -> None:

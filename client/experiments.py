@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import httpx
 
 from client.errors import BadInput, Refused
+from client.submission import read_config
 
 Json = dict[str, Any]
 
@@ -20,16 +22,17 @@ class Experiments:
         self._request = request
 
     def submit(
-        self, config: Mapping[str, Any], idempotency_key: str | None = None, priority: str = "", pool: str = ""
+        self, config: Mapping[str, Any] | Path, idempotency_key: str | None = None, priority: str = "", pool: str = ""
     ) -> Json:
-        """Queues every run of it, or none; the same ``idempotency_key`` again gives the same experiment."""
+        """Queues every run of a configuration or of the YAML or JSON file that holds it, or none; the same
+        ``idempotency_key`` again gives the same experiment."""
         headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
         params = {name: value for name, value in (("priority", priority), ("pool", pool)) if value}
-        return self._json("POST", "experiments", json=dict(config), headers=headers, params=params)
+        return self._json("POST", "experiments", json=_read(config), headers=headers, params=params)
 
-    def estimate(self, config: Mapping[str, Any]) -> Json:
+    def estimate(self, config: Mapping[str, Any] | Path) -> Json:
         """Runs, activation bytes and time that it would take, {runs, groups, slots, duration_s, …}; queues nothing."""
-        return self._json("POST", "experiments/estimate", json=dict(config))
+        return self._json("POST", "experiments/estimate", json=_read(config))
 
     def list(self, limit: int = 50, before: int | None = None) -> Json:
         """{items, next_before}, newest first."""
@@ -85,3 +88,7 @@ class Experiments:
 
     def _json(self, method: str, path: str, **options: Any) -> Json:
         return dict(self._request(method, path, **options).json())
+
+
+def _read(config: Mapping[str, Any] | Path) -> Json:
+    return read_config(config) if isinstance(config, Path) else dict(config)

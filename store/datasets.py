@@ -166,7 +166,7 @@ def _find(connection: sa.Connection, name_or_id: str, lock: bool = False) -> sa.
         row = connection.execute(query.with_for_update() if lock else query).one_or_none()
         if row is not None:
             return row
-    raise NotFound(f"no dataset {name_or_id[:120]!r}")
+    raise NotFound(f"no dataset {name_or_id[:120]!r}; `laser datasets list` names them")
 
 
 def _dataset(row: sa.Row[Any]) -> Dataset:

@@ -1,8 +1,8 @@
 # %% [markdown]
 # # Plain training and LASER, in pairs of seeds
 #
-# Needs a running platform (`laser up`) and takes about a minute on two cores. Editors that know `# %%` show this file as a
-# notebook; `python docs/examples/pairs.py` runs it as a script.
+# Needs a running platform (`laser up`) and takes about a minute on two cores. `pairs.ipynb` and `pairs.py` hold the same: the
+# notebook is made from the script, which `python docs/examples/pairs.py` runs.
 
 # %%
 from pathlib import Path

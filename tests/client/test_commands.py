@@ -146,6 +146,7 @@ def test_the_filter_language(server: Server, run: dict[str, Any]) -> None:
     wrong = server.laser("runs", "--filter", "state:walking")
     assert wrong.returncode == 2
     assert "column 7: expected one of queued" in wrong.stderr
+    assert "No run fits" in server.laser("runs", "--state", "failed").stderr
 
 
 def test_tags_and_notes(server: Server, run: dict[str, Any]) -> None:
