@@ -53,6 +53,13 @@ def test_every_configuration_is_accepted(block: Block) -> None:
     parse_experiment(data) if "variants" in data else parse_run(data)
 
 
+@pytest.mark.parametrize("page", ["README.md", "docs/tutorial.md", "docs/howto.md"])
+def test_what_a_page_shows_of_an_example_is_the_example(page: str) -> None:
+    examples = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in (ROOT / "docs/examples").glob("*.yaml")]
+    for block in blocks(page, "yaml"):
+        assert yaml.safe_load(block.text) in examples, f"{block} is no file under docs/examples"
+
+
 @pytest.mark.parametrize("block", [b for page in pages() for b in blocks(page, "python")], ids=str)
 def test_every_piece_of_python_names_what_exists(block: Block) -> None:
     for node in ast.walk(ast.parse(block.text, str(block))):

@@ -169,18 +169,6 @@ def test_the_notebook_is_the_script_and_its_cells_run_in_order(reader: Reader) -
     assert sum(": loss " in line for line in done.stdout.splitlines()) == 4
 
 
-def test_a_run_that_is_followed_on_a_terminal_shows_how_far_it_is(reader: Reader, long_run: Callable[[], str]) -> None:
-    master, terminal = os.openpty()
-    command = ["laser", "logs", "--follow", long_run()]
-    with subprocess.Popen(command, env=reader.environment(), stdout=terminal, stderr=terminal) as following:
-        os.close(terminal)
-        shown = b""
-        while not re.search(rb"training on .*\n(?s:.*)\d+/1000000 .* a step", shown):
-            shown += os.read(master, 4096)
-        following.terminate()
-    os.close(master)
-
-
 def test_every_reason_is_needed() -> None:
     lines = [commands(where, line)[0].words for page in CARRIED_OUT for where, line in shell_lines(page)]
     unused = [name for name in PARSED_ONLY if not any(" ".join(words).startswith(name) for words in lines)]
