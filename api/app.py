@@ -16,6 +16,7 @@ from fastapi import APIRouter, Depends, FastAPI
 from api import (
     archives,
     artifacts,
+    checkouts,
     datasets,
     experiments,
     exports,
@@ -87,6 +88,7 @@ def build(settings: Settings, engine: sa.Engine) -> FastAPI:
         experiments,
         archives,
         exports,
+        checkouts,
         filters,
         queue,
         metrics,

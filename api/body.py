@@ -51,10 +51,15 @@ def parsed(kind: type[M], is_required: bool = True, multiline: str = "") -> Call
             data = parse_json(await _json_text(request), multiline)
         else:
             data = await (json_body if is_required else optional_json_body)(request)
-        with _told_like_fastapi():
-            return kind.model_validate(data)
+        return checked(kind, data)
 
     return parse
+
+
+def checked(kind: type[M], data: Any) -> M:
+    """JSON data as ``kind``. Raises RequestValidationError."""
+    with _told_like_fastapi():
+        return kind.model_validate(data)
 
 
 def parsed_numbers(kind: type[M]) -> Callable[[Request], Awaitable[M]]:
@@ -131,7 +136,10 @@ def _check(data: Any, field: str, depth: int, multiline: str) -> None:
         raise _refused(f"nested deeper than {MAX_DEPTH} levels")
     text = data if isinstance(data, str) else ""
     allowed = "\r\n\t" if multiline and field == multiline else ""
-    if bad := next((c for c in text if unicodedata.category(c) in ("Cc", "Cs") and c not in allowed), None):
+    is_plain = text.isprintable()  # quick, also of a long one
+    if bad := not is_plain and next(
+        (c for c in text if unicodedata.category(c) in ("Cc", "Cs") and c not in allowed), None
+    ):
         raise _refused(f"holds the control character U+{ord(bad):04X}", field)
     if isinstance(data, dict):
         for name, value in data.items():

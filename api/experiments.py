@@ -9,11 +9,12 @@ from fastapi import APIRouter, Depends, Query, Response
 
 from api.asked import Asked
 from api.body import json_body
+from api.checkouts import submitted
 from api.context import Bell, Config, Engine, Speaker
 from api.experiment_page import markdown
 from api.problems import RESPONSES
 from api.runs import IdempotencyKey
-from api.schema import EXPERIMENT_BODY
+from api.schema import body_of, submission_of
 from laser_core.config import parse_experiment
 from store import estimates, experiments, report
 from store.estimates import ExperimentEstimate
@@ -27,7 +28,7 @@ router = APIRouter(prefix="/experiments", tags=["experiments"], responses=RESPON
     "",
     status_code=201,
     summary="Queue an experiment's runs, all or none",
-    openapi_extra=EXPERIMENT_BODY,
+    openapi_extra=submission_of("ExperimentConfig"),
     responses={200: {"model": Experiment, "description": "The experiment that this key made before"}},
 )
 def create(
@@ -39,7 +40,9 @@ def create(
     asked: Asked,
     idempotency_key: IdempotencyKey = None,
 ) -> Experiment:
-    """The body is the ExperimentConfig itself, kept whole: its margin is never changed. Every run carries the id as a tag."""
+    """The body is the ExperimentConfig itself, or {config, checkout} with where it comes from. It is kept whole: its margin is
+    never changed. Every run carries the id as a tag."""
+    body, asked = submitted(body, asked)
     made, created = experiments.create(engine, parse_experiment(body), speaker.user_id, idempotency_key, request=asked)
     if created:
         bell.ring()
@@ -49,7 +52,7 @@ def create(
     return made
 
 
-@router.post("/estimate", summary="What an experiment would take", openapi_extra=EXPERIMENT_BODY)
+@router.post("/estimate", summary="What an experiment would take", openapi_extra=body_of("ExperimentConfig"))
 def estimate(body: Annotated[Any, Depends(json_body)], engine: Engine) -> ExperimentEstimate:
     """Runs, activation bytes and time, from what finished runs took; nothing is queued."""
     return estimates.estimate(engine, parse_experiment(body))

@@ -10,9 +10,10 @@ from fastapi import APIRouter, Depends, Header, Query, Response
 from api import models
 from api.asked import Asked
 from api.body import documented, json_body, optional_json_body, parsed
+from api.checkouts import submitted
 from api.context import Bell, Config, Engine, Speaker
 from api.problems import RESPONSES
-from api.schema import BODY, PATCH
+from api.schema import PATCH, submission_of
 from laser_core.config import StoreKind, merge_patch, parse_run
 from store import events, notes, pause, run_list, runs, submit
 from store.filters import MAX_LENGTH
@@ -38,7 +39,7 @@ Limit = Annotated[int, Query(ge=1, le=1000, description="At most so many.")]
     "",
     status_code=201,
     summary="Queue a run",
-    openapi_extra=BODY,
+    openapi_extra=submission_of("RunConfig"),
     responses={200: {"model": models.Run, "description": "The run that was made before"}},
 )
 def create(
@@ -50,8 +51,10 @@ def create(
     asked: Asked,
     idempotency_key: IdempotencyKey = None,
 ) -> models.Run:
-    """The body is the RunConfig itself; it is stored whole. An inspection that was made before, of equal weights and with the
-    same puzzle and settings, is given again (status 200); new ones go to the high band."""
+    """The body is the RunConfig itself, or {config, checkout} with what it is submitted from; it is stored whole. An inspection
+    that was made before, of equal weights and with the same puzzle and settings, is given again (status 200); new ones go to
+    the high band."""
+    body, asked = submitted(body, asked)
     config = parse_run(body)
     made = submit.create_run(engine, config, speaker.user_id, idempotency_key, request=asked)
     return _queued(made, response, bell)
@@ -151,6 +154,7 @@ def clone(
     idempotency_key: IdempotencyKey = None,
 ) -> models.Run:
     """The body is a JSON merge patch of the configuration; without one the copy is exact."""
+    patch, asked = submitted(patch, asked)
     config = parse_run(merge_patch(runs.get_run(engine, run_id).config, patch))
     made = submit.create_run(engine, config, speaker.user_id, idempotency_key, request=asked)
     return _queued(made, response, bell)

@@ -25,17 +25,20 @@ def body_of(component: str) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": content}}
 
 
-BODY = body_of("RunConfig")
-EXPERIMENT_BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {"application/json": {"schema": {"$ref": REF + "ExperimentConfig"}}},
-    }
-}
+def submission_of(component: str) -> dict[str, Any]:
+    """The same of a route that takes with it what it is submitted from (``api.checkouts``)."""
+    alone = {"$ref": REF + component}
+    parts = {"config": alone, "checkout": {"$ref": REF + "NewCheckout"}}
+    both = {"type": "object", "properties": parts, "required": list(parts), "additionalProperties": False}
+    content = {"application/json": {"schema": {"anyOf": [alone, both]}}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
 PATCH: dict[str, Any] = {
     "requestBody": {
         "required": False,
-        "description": "What to change (JSON merge patch, RFC 7396): null removes a field, so that its default holds.",
+        "description": "What to change (JSON merge patch, RFC 7396): null removes a field, so that its default holds. Or "
+        "{config, checkout}: what to change, and what it is submitted from.",
         "content": {
             kind: {"schema": {"type": "object", "additionalProperties": True}}
             for kind in ("application/merge-patch+json", "application/json")
@@ -81,12 +84,12 @@ def _document(app: FastAPI) -> dict[str, Any]:
     document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
     union, components = json_schema(RunConfig, REF)
     components |= json_schema(ExperimentConfig, REF)[1]
-    for kind in (models.Problem, models.NewPoints):
+    for kind in (models.Problem, models.NewPoints, models.NewCheckout):
         mode: JsonSchemaMode = "serialization" if kind is models.Problem else "validation"
         part = kind.model_json_schema(ref_template=REF + "{model}", mode=mode)
         components |= part.pop("$defs") | {kind.__name__: part}
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
-    taken = schemas.keys() & components.keys()
+    taken = {name for name in schemas.keys() & components.keys() if schemas[name] != components[name]}
     assert not taken, f"two schemas of one name: {taken}"
     schemas.update(components, RunConfig=union)
     document["components"]["securitySchemes"] = {

@@ -1,9 +1,9 @@
 """A run as one zip file, written piece by piece (docs/decisions/0008-archive.md); ``store.restore`` reads it.
 
 ``config.json``, ``run.json`` (Facts), ``events.jsonl``, ``traces.jsonl``, ``metrics.json`` (Curves, in order) with
-``metrics/0000.npy`` and so on (numpy's format, steps and values as one array of POINT), ``files/…`` as the run left them, and
-last ``manifest.json`` with size and sha256 of all others. Users, workers and paths are left out (what the run itself said is
-kept as it is), and the same run gives the same bytes again.
+``metrics/0000.npy`` and so on (numpy's format, steps and values as one array of POINT), ``checkout.diff`` where the run has a
+checkout, ``files/…`` as the run left them, and last ``manifest.json`` with size and sha256 of all others. Users, workers and
+paths are left out (what the run itself said is kept as it is), and the same run gives the same bytes again.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from pydantic import Field
 
 from laser_core.events import Result
 from laser_core.events import to_json as event_json
-from store import artifacts, events, metrics, traces
+from store import artifacts, checkouts, events, metrics, traces
 from store.database import read
 from store.errors import Conflict
 from store.notes import MOST_TAGS, NOTE_LENGTH, TAG_LENGTH
@@ -36,12 +36,13 @@ from store.states import FINAL
 from store.tables import attempts, datasets, run_datasets, series
 
 FORMAT = 1
-CONFIG, FACTS, EVENTS, TRACES, CURVES, MANIFEST = (
+CONFIG, FACTS, EVENTS, TRACES, CURVES, CHECKOUT, MANIFEST = (
     "config.json",
     "run.json",
     "events.jsonl",
     "traces.jsonl",
     "metrics.json",
+    "checkout.diff",
     "manifest.json",
 )
 POINT = np.dtype([("step", "<i8"), ("value", "<f8")])
@@ -124,6 +125,7 @@ class Facts:
     attempts: tuple[Attempt, ...]
     datasets: dict[str, Sha256]
     files: tuple[File, ...]
+    checkout: checkouts.CheckoutDetails | None = None  # archives of before there were any have none
 
 
 def write(engine: sa.Engine, settings: Settings, run_id: str) -> Iterator[bytes]:
@@ -137,7 +139,8 @@ def write(engine: sa.Engine, settings: Settings, run_id: str) -> Iterator[bytes]
     found = [a for a in artifacts.list_artifacts(engine, settings, run_id) if a.size_bytes is not None]
     files = tuple(File(a.kind, a.folder, a.name, a.step, a.sha256, a.created_at) for a in found)  # type: ignore[arg-type]
     paths = [artifacts.get(engine, settings, a.id)[1] for a in found]
-    return _write(engine, run, _facts(engine, run, files), dict(zip(files, paths, strict=True)))
+    checkout = checkouts.of_run(engine, run_id) if run.checkout else None
+    return _write(engine, run, _facts(engine, run, files, checkout), dict(zip(files, paths, strict=True)), checkout)
 
 
 def curve_name(place: int) -> str:
@@ -145,7 +148,7 @@ def curve_name(place: int) -> str:
     return f"metrics/{place:04}.npy"
 
 
-def _facts(engine: sa.Engine, run: Run, files: tuple[File, ...]) -> Facts:
+def _facts(engine: sa.Engine, run: Run, files: tuple[File, ...], checkout: checkouts.Whole | None) -> Facts:
     same = {name: getattr(run, name) for name in Facts.__dataclass_fields__ if hasattr(run, name)}
     with read(engine) as connection:
         number = number_of(connection, run.id)
@@ -156,6 +159,7 @@ def _facts(engine: sa.Engine, run: Run, files: tuple[File, ...]) -> Facts:
                 Attempt(row.epoch, row.started_at, row.ended_at, row.outcome) for row in connection.execute(tried)
             ),
             "datasets": {row.name: row.sha256 for row in connection.execute(used.order_by(run_datasets.c.name))},
+            "checkout": checkout and checkout.details,
         }
     result = Result(**run.result) if run.result else None
     origin = (run.imported_from or {}).get("id", run.id)
@@ -213,7 +217,9 @@ class _Archive:
         yield self.sink.take()
 
 
-def _write(engine: sa.Engine, run: Run, facts: Facts, files: dict[File, Path]) -> Iterator[bytes]:
+def _write(
+    engine: sa.Engine, run: Run, facts: Facts, files: dict[File, Path], checkout: checkouts.Whole | None
+) -> Iterator[bytes]:
     archive = _Archive()
     yield from archive.add_json(CONFIG, run.config)
     yield from archive.add_json(FACTS, dataclasses.asdict(facts))
@@ -225,6 +231,8 @@ def _write(engine: sa.Engine, run: Run, facts: Facts, files: dict[File, Path]) -
     yield from archive.add_json(CURVES, [dataclasses.asdict(curve) for curve in curves])
     for place, curve in enumerate(curves):
         yield from archive.add(curve_name(place), _npy(curve, metrics.iter_arrays(engine, run.id, [curve.key])))
+    if checkout:
+        yield from archive.add(CHECKOUT, [checkout.diff])
     for file, path in files.items():
         yield from archive.add(file.entry, _content(path), zipfile.ZIP_STORED)  # weights don't get smaller
     yield from archive.end()

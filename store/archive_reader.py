@@ -24,6 +24,7 @@ from pydantic import TypeAdapter, ValidationError
 from laser_core.config import ConfigError, RunConfig, parse_run
 from laser_core.schema import Problem
 from store.archive import (
+    CHECKOUT,
     CONFIG,
     CURVES,
     EVENTS,
@@ -126,6 +127,10 @@ class Archive:
             while piece := entry.read(POINTS * POINT.itemsize):
                 yield np.frombuffer(piece, POINT)
 
+    def diff(self) -> bytes:
+        """Of the checkout."""
+        return self._document(CHECKOUT)
+
     def copy(self, name: str, target: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         with self.zip.open(name) as entry, target.open("xb") as file:
@@ -138,6 +143,7 @@ class Archive:
             raise refused(CURVES, f"has more than {MOST_KEYS} metrics")
         entries = [file.entry for file in facts.files]
         known = {CONFIG, FACTS, EVENTS, TRACES, CURVES, *entries, *(curve_name(i) for i in range(len(curves)))}
+        known |= {CHECKOUT} if facts.checkout else set()
         if known != self.manifest.keys() or len(set(entries)) < len(entries):
             raise refused(
                 sorted(known ^ self.manifest.keys() or {FACTS})[0][:200], "doesn't belong to what run.json lists"
@@ -147,6 +153,9 @@ class Archive:
                 raise refused(file.entry, "was damaged before it came into the archive: its sha256 isn't the run's")
             if bool(file.folder) != (file.kind == "checkpoint"):
                 raise refused(FACTS, f"{file.name}: a checkpoint's file has a folder, and a report has none")
+
+        if facts.checkout and self.manifest[CHECKOUT] != Entry(facts.checkout.sha256, facts.checkout.size_bytes):
+            raise refused(CHECKOUT, "isn't the one that run.json tells of: its sha256 or size is another")
 
     def _document(self, name: str) -> bytes:
         if self.sizes.get(name, DOCUMENT_BYTES + 1) > DOCUMENT_BYTES:

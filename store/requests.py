@@ -1,9 +1,10 @@
-"""How a run asks to be carried out. Its configuration, and so its hash, knows nothing of it."""
+"""How a run asks to be carried out, and from where. Its configuration, and so its hash, knows nothing of it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from store.checkouts import Whole
 from store.policy import Priority
 
 
@@ -16,3 +17,4 @@ class Request:
     time_limit_s: float | None = None  # of being carried out, over all attempts
     memory_bytes: int | None = None  # on its device; None lets it be guessed
     after: tuple[str, ...] = ()  # ids of runs that must have succeeded
+    checkout: Whole | None = None  # what it is submitted from

@@ -19,7 +19,7 @@ from pydantic import TypeAdapter
 from typing_extensions import TypedDict
 
 from laser_core.events import CheckpointSaved, FileSaved, Log, Memory, Result, Started, Trace
-from store import audit, metrics, traces
+from store import audit, checkouts, metrics, traces
 from store.archive import EVENTS, FACTS, TRACES, Curve, Facts, File
 from store.archive_reader import Archive, refused, told
 from store.artifacts import checkpoint_directory, new_id, run_directory
@@ -146,6 +146,8 @@ def _store(
         if number is None:
             return None
         _store_rows(connection, number, facts)
+        if facts.checkout:
+            checkouts.attach(connection, number, checkouts.Whole(facts.checkout, archive.diff()))
         last_seq = _store_events(connection, number, archive)
         connection.execute(sa.update(runs).where(runs.c.number == number).values(last_seq=last_seq))
         for lines in _batches(archive.lines(TRACES)):

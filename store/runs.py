@@ -10,14 +10,16 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from store import audit, waits
+from store import audit, checkouts, waits
 from store.accounts import settle
+from store.checkouts import Checkout
 from store.database import read, write
 from store.dialect import lock_claims
 from store.errors import Conflict, NotFound
 from store.policy import NAMES, Policy, Priority
 from store.states import FINAL, State, move
-from store.tables import run_tags, runs, series, users
+from store.tables import checkouts as checkout_table
+from store.tables import run_checkouts, run_tags, runs, series, users
 from store.users import Owners, find
 
 
@@ -66,6 +68,7 @@ class Run:
     imported_from: (
         dict[str, Any] | None
     )  # {"id": where it was first, "at": when it came here}; None for a run made here
+    checkout: Checkout | None  # where it was submitted from
     latest: dict[str, float]
 
 
@@ -141,6 +144,7 @@ def delete_run(
         if needed := waits.needed_by(connection, row.number):
             raise Conflict(f"run {needed} is to come after {run_id}; let it start or cancel it first")
         settle(connection, policy, now)
+        checkouts.detach(connection, row.number)
         connection.execute(sa.delete(runs).where(runs.c.number == row.number))
         if by is not None:
             audit.record(connection, by, "run.delete", run_id, now, f"{row.name}, of {row.owner_id}")
@@ -200,11 +204,19 @@ def load(connection: sa.Connection, numbers: Any) -> list[Run]:
     columns = sa.select(series.c.run, series.c.key, series.c.value).where(series.c.run.in_(numbers))
     for number, key, value in connection.execute(columns.order_by(series.c.run, series.c.key)):
         latest.setdefault(number, {})[key] = float("nan") if value is None else value
-    whole = sa.select(runs, users.c.name.label("owner_name")).join(users, users.c.id == runs.c.owner_id)
+    whole = sa.select(runs, users.c.name.label("owner_name"), checkout_table.c.facts.label("checkout"))
+    whole = whole.select_from(runs.join(users).outerjoin(run_checkouts).outerjoin(checkout_table))
     rows = {row.number: row for row in connection.execute(whole.where(runs.c.number.in_(numbers)))}
     after = waits.after_of(connection, numbers)
     return [
-        of_row(rows[n], rows[n].owner_name, sorted(tags.get(n, ())), after.get(n, []), latest.get(n, {}))
+        of_row(
+            rows[n],
+            rows[n].owner_name,
+            sorted(tags.get(n, ())),
+            after.get(n, []),
+            latest.get(n, {}),
+            Checkout(**rows[n].checkout) if rows[n].checkout else None,
+        )
         for n in numbers
         if n in rows
     ]
@@ -218,7 +230,14 @@ def said_by(connection: sa.Connection, what: str, owner_id: str, by: str | None)
 _SAME = [name for name in Run.__dataclass_fields__ if name in runs.c]
 
 
-def of_row(row: sa.Row[Any], owner_name: str, tags: list[str], after: list[str], latest: dict[str, float]) -> Run:
+def of_row(
+    row: sa.Row[Any],
+    owner_name: str,
+    tags: list[str],
+    after: list[str],
+    latest: dict[str, float],
+    checkout: Checkout | None,
+) -> Run:
     """The run of a row and of what is kept beside it."""
     same = {name: getattr(row, name) for name in _SAME}
     same |= {
@@ -227,4 +246,4 @@ def of_row(row: sa.Row[Any], owner_name: str, tags: list[str], after: list[str],
         "owner_name": owner_name,
         "priority": NAMES[row.band],
     }
-    return Run(**same, attempt=row.epoch, tags=tuple(tags), after=tuple(after), latest=latest)
+    return Run(**same, attempt=row.epoch, tags=tuple(tags), after=tuple(after), checkout=checkout, latest=latest)

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from laser_core.config import SCHEMA_VERSION, MazeTask, RunConfig, SudokuTask, TrainConfig, config_hash, input_names
 from laser_core.estimate import start_bytes
 from laser_core.schema import Problem, to_json
-from store import inspections, waits
+from store import checkouts, inspections, waits
 from store.database import write
 from store.dialect import insert
 from store.errors import Conflict, Refused
@@ -90,11 +90,12 @@ def queue_run(
     if inputs:
         connection.execute(sa.insert(run_datasets), [{"run": row.number, **i} for i in inputs])
     waits.add(connection, row.number, source.number if source else None, after.values())
+    checkout = checkouts.attach(connection, row.number, request.checkout) if request.checkout else None
     data = {"state": "queued", "from": "", "reason": ""}
     event = {"run": row.number, "seq": 1, "time": now, "kind": "state", "epoch": 0, "data": data}
     connection.execute(_NEW_EVENT, event)
     owner_name = connection.execute(_OWNER_NAME, {"id": owner_id}).scalar_one()
-    return of_row(row, owner_name, tags, list(after), {}), True
+    return of_row(row, owner_name, tags, list(after), {}, checkout), True
 
 
 def row_values(config: RunConfig, source: sa.Row[Any] | None, now: float) -> dict[str, Any]:

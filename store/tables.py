@@ -298,6 +298,23 @@ run_datasets = Table(
     Column("dataset_id", sa.String(40), ForeignKey("datasets.id"), nullable=False, index=True),
 )
 
+# What a run was submitted from: git's commit and the changes since.
+checkouts = Table(
+    "checkouts",
+    metadata,
+    Column("id", sa.String(64), primary_key=True),  # sha256 of the rest
+    Column("facts", Json, nullable=False),  # checkouts.Checkout
+    Column("names", Json, nullable=False),  # of files that aren't in the difference
+    Column("diff", sa.LargeBinary, nullable=False),  # deflated
+)
+
+run_checkouts = Table(
+    "run_checkouts",
+    metadata,
+    _run(primary_key=True),
+    Column("checkout", sa.String(64), ForeignKey("checkouts.id"), nullable=False, index=True),
+)
+
 artifacts = Table(
     "artifacts",
     metadata,

@@ -12,10 +12,11 @@ import pytest
 import sqlalchemy as sa
 
 from api.app import create_app
-from store import claims, notes
+from store import claims, notes, runs
 from store.settings import Settings
 from store.tables import artifacts
 from tests.api.conftest import BASE, TestClient
+from tests.api.test_checkouts import CHECKOUT, DIFF
 
 SHA = hashlib.sha256(b"weights").hexdigest()
 OWN = ("id", "number", "owner", "owner_name", "worker_id", "device", "updated_at", "imported_from")
@@ -178,6 +179,45 @@ LIES = {
         "too many entries",
     ),
 }
+
+
+@pytest.fixture
+def from_checkout(api, engine):
+    """A run that was submitted from a checkout."""
+    run_id = api.post("runs", json={"config": {"kind": "train"}, "checkout": CHECKOUT}).json()["id"]
+    return runs.request_cancel(engine, run_id).id
+
+
+def test_the_checkout_travels_too(api, from_checkout, elsewhere):
+    content = api.get(f"runs/{from_checkout}/archive").content
+    assert zipfile.ZipFile(io.BytesIO(content)).read("checkout.diff") == DIFF
+    run_id = take(elsewhere, content).json()["id"]
+    assert facts(elsewhere, run_id) == facts(api, from_checkout)
+    for name in ("checkout", "checkout.diff"):
+        assert elsewhere.get(f"runs/{run_id}/{name}").content == api.get(f"runs/{from_checkout}/{name}").content
+    assert elsewhere.get(f"runs/{run_id}/archive").content == content
+
+
+def test_an_archive_of_before_checkouts_is_taken(api, ended, elsewhere):
+    content = edited(api.get(f"runs/{ended}/archive").content, "run.json", lambda value: value.pop("checkout"))
+    assert take(elsewhere, content).json()["checkout"] is None
+
+
+@pytest.mark.parametrize(
+    ("lie", "told"),
+    [
+        (lambda c: rewritten(c, {"checkout.diff": b"another"}), "isn't the one that run.json tells of"),
+        (lambda c: rewritten(c, {"checkout.diff": None}), "checkout.diff"),
+        (lambda c: edited(c, "run.json", lambda v: v.pop("checkout")), "doesn't belong"),
+        (lambda c: edited(c, "run.json", lambda v: v["checkout"].update(commit="main")), "checkout.commit"),
+        (lambda c: edited(c, "run.json", lambda v: v["checkout"].update(size_bytes=2**30)), "checkout.size_bytes"),
+    ],
+)
+def test_a_checkout_that_lies_leaves_nothing(lie, told, api, from_checkout, elsewhere):
+    refused = take(elsewhere, lie(api.get(f"runs/{from_checkout}/archive").content))
+    assert refused.status_code == 422, refused.text
+    assert told in refused.json()["detail"]
+    assert elsewhere.get("runs").json()["total"] == 0
 
 
 def points(steps):

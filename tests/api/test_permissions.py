@@ -43,6 +43,8 @@ TABLE = {
     "GET /runs/{run_id}/memory": "401 404 200 200 200",
     "GET /runs/{run_id}/artifacts": "401 404 200 200 200",
     "GET /runs/{run_id}/inspection": "401 404 404 404 404",  # of a run of another kind
+    "GET /runs/{run_id}/checkout": "401 404 200 200 200",
+    "GET /runs/{run_id}/checkout.diff": "401 404 200 200 200",
     "GET /runs/{run_id}/archive": "401 404 200 200 200",
     "POST /runs/import": "401 422 422 403 422",  # of what is no archive
     "GET /artifacts/{artifact_id}": "401 404 200 200 200",

@@ -6,7 +6,11 @@ import sqlalchemy as sa
 
 # What the platform's own functions have to make sense of.
 MEANT = {"config": '{"kind": "train"}', "data": '{"x": NaN}', "kind": "train", "state": "queued", "role": "admin"}
-MEANT |= {"result": '{"values": {"loss": NaN}}', "imported_from": '{"id": "r_aaaaaaaaaaaa", "at": 1.5}'}
+MEANT |= {
+    "facts": "null",
+    "result": '{"values": {"loss": NaN}}',
+    "imported_from": '{"id": "r_aaaaaaaaaaaa", "at": 1.5}',
+}
 
 
 def tables(connection):

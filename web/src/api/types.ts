@@ -19,8 +19,9 @@ export interface paths {
         put?: never;
         /**
          * Queue a run
-         * @description The body is the RunConfig itself; it is stored whole. An inspection that was made before, of equal weights and with the
-         *     same puzzle and settings, is given again (status 200); new ones go to the high band.
+         * @description The body is the RunConfig itself, or {config, checkout} with what it is submitted from; it is stored whole. An inspection
+         *     that was made before, of equal weights and with the same puzzle and settings, is given again (status 200); new ones go to
+         *     the high band.
          */
         post: operations["create_api_v1_runs_post"];
         delete?: never;
@@ -210,7 +211,8 @@ export interface paths {
         put?: never;
         /**
          * Queue an experiment's runs, all or none
-         * @description The body is the ExperimentConfig itself, kept whole: its margin is never changed. Every run carries the id as a tag.
+         * @description The body is the ExperimentConfig itself, or {config, checkout} with where it comes from. It is kept whole: its margin is
+         *     never changed. Every run carries the id as a tag.
          */
         post: operations["create_api_v1_experiments_post"];
         delete?: never;
@@ -407,6 +409,46 @@ export interface paths {
         };
         /** Every update of every tracked basis as Parquet */
         get: operations["traces_parquet_api_v1_runs__run_id__traces_parquet_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/runs/{run_id}/checkout": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What a run was submitted from
+         * @description Git's commit, and what had been changed since. 404 for a run that was made in a browser, or outside of git.
+         */
+        get: operations["read_api_v1_runs__run_id__checkout_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/runs/{run_id}/checkout.diff": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The changes, for `git apply`
+         * @description An attachment.
+         */
+        get: operations["read_diff_api_v1_runs__run_id__checkout_diff_get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1125,6 +1167,54 @@ export interface components {
             /** Ci95 */
             ci95: number[];
         };
+        /**
+         * Checkout
+         * @description In short. Files are counted; ``size_bytes`` and ``sha256`` are those of the difference.
+         */
+        Checkout: {
+            /** Commit */
+            commit: string;
+            /** Branch */
+            branch: string;
+            /** Remote */
+            remote: string;
+            /** Changed */
+            changed: number;
+            /** Untracked */
+            untracked: number;
+            /** Left Out */
+            left_out: number;
+            /** Size Bytes */
+            size_bytes: number;
+            /** Sha256 */
+            sha256: string;
+        };
+        /**
+         * CheckoutDetails
+         * @description With names, of many files the first.
+         */
+        CheckoutDetails: {
+            /** Commit */
+            commit: string;
+            /** Branch */
+            branch: string;
+            /** Remote */
+            remote: string;
+            /** Changed */
+            changed: number;
+            /** Untracked */
+            untracked: number;
+            /** Left Out */
+            left_out: number;
+            /** Size Bytes */
+            size_bytes: number;
+            /** Sha256 */
+            sha256: string;
+            /** Untracked Names */
+            untracked_names: string[];
+            /** Left Out Files */
+            left_out_files: components["schemas"]["LeftOut"][];
+        };
         /** Comparison */
         Comparison: {
             /** Groups */
@@ -1555,6 +1645,16 @@ export interface components {
             tags: string[];
             /** Metrics */
             metrics: string[];
+        };
+        /**
+         * LeftOut
+         * @description A changed file that isn't in the difference.
+         */
+        LeftOut: {
+            /** Path */
+            path: string;
+            /** Why */
+            why: string;
         };
         /** LogLine */
         LogLine: {
@@ -2008,6 +2108,8 @@ export interface components {
             note: string;
             /** @description Null for a run that was made here. */
             imported_from: components["schemas"]["Origin"] | null;
+            /** @description What it was submitted from; null in a browser or outside of git. */
+            checkout: components["schemas"]["Checkout"] | null;
             /** Config */
             config: Omit<components["schemas"]["RunConfig"], "kind">;
             /** Config Hash */
@@ -2494,6 +2596,15 @@ export interface components {
              * @description Ids of runs that must end first; empty for who may not see the run.
              */
             waits_for: string[];
+        };
+        /**
+         * WholeCheckout
+         * @description What a run was submitted from. ``diff`` is for reading: what isn't UTF-8 is replaced (``checkout.diff`` has it).
+         */
+        WholeCheckout: {
+            details: components["schemas"]["CheckoutDetails"];
+            /** Diff */
+            diff: string;
         };
         /**
          * Worker
@@ -3554,6 +3665,41 @@ export interface components {
             /** Series */
             series: components["schemas"]["NewSeries"][];
         };
+        /** NewLeftOut */
+        NewLeftOut: {
+            /** Path */
+            path: string;
+            /** Why */
+            why: string;
+        };
+        /**
+         * NewCheckout
+         * @description What the client's folder holds: a git commit and the changes since.
+         */
+        NewCheckout: {
+            /** Commit */
+            commit: string;
+            /** Branch */
+            branch: string;
+            /** Remote */
+            remote: string;
+            /** Changed */
+            changed: number;
+            /** Untracked */
+            untracked: number;
+            /** Left Out */
+            left_out: number;
+            /** Untracked Names */
+            untracked_names: string[];
+            /** Left Out Files */
+            left_out_files: components["schemas"]["NewLeftOut"][];
+            /**
+             * Diff
+             * Format: base64
+             * @description What `git apply` takes.
+             */
+            diff: string;
+        };
         RunConfig: components["schemas"]["TrainConfig"] | components["schemas"]["EvalConfig"] | components["schemas"]["AnalysisConfig"] | components["schemas"]["InspectConfig"];
     };
     responses: never;
@@ -3639,7 +3785,10 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["RunConfig"];
+                "application/json": components["schemas"]["RunConfig"] | {
+                    config: components["schemas"]["RunConfig"];
+                    checkout: components["schemas"]["NewCheckout"];
+                };
             };
         };
         responses: {
@@ -3899,7 +4048,7 @@ export interface operations {
             };
             cookie?: never;
         };
-        /** @description What to change (JSON merge patch, RFC 7396): null removes a field, so that its default holds. */
+        /** @description What to change (JSON merge patch, RFC 7396): null removes a field, so that its default holds. Or {config, checkout}: what to change, and what it is submitted from. */
         requestBody?: {
             content: {
                 "application/merge-patch+json": {
@@ -4102,7 +4251,10 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["ExperimentConfig"];
+                "application/json": components["schemas"]["ExperimentConfig"] | {
+                    config: components["schemas"]["ExperimentConfig"];
+                    checkout: components["schemas"]["NewCheckout"];
+                };
             };
         };
         responses: {
@@ -4478,6 +4630,68 @@ export interface operations {
                 };
                 content: {
                     "application/vnd.apache.parquet": string;
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    read_api_v1_runs__run_id__checkout_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                run_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WholeCheckout"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    read_diff_api_v1_runs__run_id__checkout_diff_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                run_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The difference to the commit, byte for byte; empty where nothing was changed */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/octet-stream": string;
                 };
             };
             /** @description What went wrong */
