@@ -12,7 +12,7 @@ from rich.table import Table
 
 from client.errors import BadInput, RunFailed
 from client.http import Client, Json
-from client.options import AsJson, Settings
+from client.options import AsJson, NoCheckout, Settings
 from client.output import notes, out, print_json
 from client.render import age, duration, escape, percent, size_words
 from client.submission import read_config, with_settings
@@ -37,6 +37,7 @@ def submit(
     ] = "",
     priority: Annotated[str, typer.Option(help="Band: high, normal or low.")] = "normal",
     pool: Annotated[str, typer.Option(help="Only a worker with this label takes its runs.")] = "",
+    no_checkout: NoCheckout = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would take, and queue nothing.")] = False,
     wait: Annotated[
         bool, typer.Option("--wait", help="Return when all runs have ended; exit code 1 unless all succeeded.")
@@ -49,7 +50,7 @@ def submit(
         if dry_run:
             _print_estimate(client.experiments.estimate(config), as_json)
             return
-        made = client.experiments.submit(config, idempotency_key or None, priority, pool)
+        made = client.experiments.submit(config, idempotency_key or None, priority, pool, checkout=not no_checkout)
         if not wait:
             _print_made(client, made, as_json)
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +12,7 @@ from client.errors import BadInput, RunFailed
 from client.http import Client, Json
 from client.options import AsJson, RunRef
 from client.output import notes, out, print_json
-from client.render import escape, runs_table, size_words
+from client.render import checkout_words, escape, runs_table, size_words
 
 if TYPE_CHECKING:
     from client.curves import Curves
@@ -23,7 +24,8 @@ def register(app: typer.Typer) -> None:
     """Adds the commands to the ``laser`` command."""
     app.command("export", rich_help_panel="Data")(export_run)
     app.command("import", rich_help_panel="Data")(import_run)
-    app.command(rich_help_panel="Runs")(reproduce)
+    for command in (checkout, reproduce):
+        app.command(rich_help_panel="Runs")(command)
 
 
 def export_run(
@@ -106,6 +108,24 @@ def import_run(
         print_json(run)
     else:
         out.print(runs_table([run]))
+
+
+def checkout(run: RunRef, as_json: AsJson = False) -> None:
+    """Print what had been changed where a run was submitted, for `git apply`; and from which commit, on standard error."""
+    with Client() as client:
+        run_id = client.find(run)["id"]
+        kept, diff = client.checkout(run_id), client.checkout_diff(run_id)
+    if as_json:
+        print_json(kept)
+        return
+    details = kept["details"]
+    told = [checkout_words(details) + (f" of {details['remote']}" if details["remote"] else "")]
+    told += [f"not kept: {file['path']}: {file['why']}" for file in details["left_out_files"]]
+    told += [f"untracked: {name}" for name in details["untracked_names"]]
+    again = f"git checkout {details['commit']}" + (f" && laser checkout {run_id} | git apply" if diff else "")
+    for line in (*told, f"To have it again: {again}"):
+        notes.print(escape(line), highlight=False, soft_wrap=True)
+    sys.stdout.buffer.write(diff)
 
 
 def reproduce(run: RunRef, as_json: AsJson = False) -> None:

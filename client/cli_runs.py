@@ -8,13 +8,23 @@ from typing import Annotated
 
 import typer
 
+from client.checkout import here
 from client.cli_notes import find_view
 from client.errors import RunFailed
 from client.http import FINAL_STATES, Client, Json
 from client.local import become_run
-from client.options import After, AsJson, GpuMemory, Pool, Priority, RunRef, RunRefs, Settings, TimeLimit
+from client.options import After, AsJson, GpuMemory, NoCheckout, Pool, Priority, RunRef, RunRefs, Settings, TimeLimit
 from client.output import notes, out, print_json
-from client.render import comparison_table, escape, log_line, metrics_table, queue_table, run_panel, runs_table
+from client.render import (
+    checkout_words,
+    comparison_table,
+    escape,
+    log_line,
+    metrics_table,
+    queue_table,
+    run_panel,
+    runs_table,
+)
 from client.submission import read_config, seconds, with_settings
 
 Follow = Annotated[bool, typer.Option("--follow", "-f", help="Print the log as it grows, until the run ends.")]
@@ -38,6 +48,7 @@ def submit(
     time_limit: TimeLimit = "",
     gpu_memory: GpuMemory = None,
     after: After = None,
+    no_checkout: NoCheckout = False,
     follow: Follow = False,
     wait: Wait = False,
     as_json: AsJson = False,
@@ -46,7 +57,7 @@ def submit(
     config = with_settings(read_config(file), settings or ())
     with Client() as client:
         asked = _asked(client, priority, pool, time_limit, after) | {"gpu_memory": gpu_memory}
-        made = client.submit(config, idempotency_key or None, **asked)
+        made = client.submit(config, idempotency_key or None, checkout=not no_checkout, **asked)
         _follow_up(client, made, follow, wait, as_json)
 
 
@@ -58,13 +69,14 @@ def run_here(
         bool, typer.Option("--resume", help="Go on from the newest checkpoint in the directory.")
     ] = False,
     threads: Annotated[int, typer.Option(min=0, help="CPU threads of torch; 0 for its own choice.")] = 0,
+    no_checkout: NoCheckout = False,
     as_json: AsJson = False,
 ) -> None:
     """Carry out a run here and now, without a platform; the files are those of `python -m laser_core`."""
     options = ["--directory", str(directory)] if directory else []
     options += ["--threads", str(threads)] if threads else []
     options += ["--resume"] * resume + ["--json"] * as_json
-    become_run(with_settings(read_config(file), settings or ()), options)
+    become_run(with_settings(read_config(file), settings or ()), options, here(not no_checkout))
 
 
 def queue(
@@ -197,6 +209,7 @@ def clone(
     time_limit: TimeLimit = "",
     gpu_memory: GpuMemory = None,
     after: After = None,
+    no_checkout: NoCheckout = False,
     follow: Follow = False,
     wait: Wait = False,
     as_json: AsJson = False,
@@ -205,7 +218,8 @@ def clone(
     with Client() as client:
         changes = with_settings({}, settings or ())
         asked = _asked(client, priority, pool, time_limit, after) | {"gpu_memory": gpu_memory}
-        _follow_up(client, client.clone(client.find(run)["id"], changes, **asked), follow, wait, as_json)
+        made = client.clone(client.find(run)["id"], changes, checkout=not no_checkout, **asked)
+        _follow_up(client, made, follow, wait, as_json)
 
 
 def delete(references: RunRefs, as_json: AsJson = False) -> None:
@@ -242,6 +256,8 @@ def _asked(client: Client, priority: str, pool: str, time_limit: str, after: lis
 
 
 def _follow_up(client: Client, run: Json, follow: bool, wait: bool, as_json: bool) -> None:
+    if run["checkout"] and not as_json:
+        notes.print(f"from {escape(checkout_words(run['checkout']))}", style="bright_black", highlight=False)
     if not (follow or wait):
         _print_runs([run], as_json)
         return

@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 
+from client.checkout import with_checkout
 from client.errors import BadInput, Refused
 from client.submission import read_config
 
@@ -22,13 +23,21 @@ class Experiments:
         self._request = request
 
     def submit(
-        self, config: Mapping[str, Any] | Path, idempotency_key: str | None = None, priority: str = "", pool: str = ""
+        self,
+        config: Mapping[str, Any] | Path,
+        idempotency_key: str | None = None,
+        priority: str = "",
+        pool: str = "",
+        *,
+        checkout: bool = True,
     ) -> Json:
         """Queues every run of a configuration or of the YAML or JSON file that holds it, or none; the same
-        ``idempotency_key`` again gives the same experiment."""
+        ``idempotency_key`` again gives the same experiment. In a git checkout its commit and changes go with every run,
+        unless ``checkout`` is False."""
         headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
         params = {name: value for name, value in (("priority", priority), ("pool", pool)) if value}
-        return self._json("POST", "experiments", json=_read(config), headers=headers, params=params)
+        body = with_checkout(_read(config), checkout)
+        return self._json("POST", "experiments", json=body, headers=headers, params=params)
 
     def estimate(self, config: Mapping[str, Any] | Path) -> Json:
         """Runs, activation bytes and time that it would take, {runs, groups, slots, duration_s, …}; queues nothing."""

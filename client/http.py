@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 import httpx
 
+from client.checkout import with_checkout
 from client.errors import BadInput, Refused, Unreachable
 from client.experiments import Experiments
 from client.sse import Message, parse
@@ -37,12 +38,21 @@ class Client(Transport):
 
     # --- runs ------------------------------------------------------------------------------------------------------
 
-    def submit(self, config: Mapping[str, Any] | Path, idempotency_key: str | None = None, **asked: Any) -> Json:
+    def submit(
+        self,
+        config: Mapping[str, Any] | Path,
+        idempotency_key: str | None = None,
+        *,
+        checkout: bool = True,
+        **asked: Any,
+    ) -> Json:
         """Creates a run of a configuration or of the YAML or JSON file that holds it; the same ``idempotency_key`` again
-        gives the same run. ``asked``: priority (high, normal, low), pool (a worker's label), time_limit_s, after (ids)."""
+        gives the same run. ``asked``: priority (high, normal, low), pool (a worker's label), time_limit_s, after (ids). In a
+        git checkout its commit and changes go with it, unless ``checkout`` is False."""
         config = read_config(config) if isinstance(config, Path) else config
         headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
-        return self._json("POST", "runs", json=dict(config), headers=headers, params=given(asked))
+        body = with_checkout(config, checkout)
+        return self._json("POST", "runs", json=body, headers=headers, params=given(asked))
 
     def queue(self, limit: int = 100) -> Json:
         """What waits, in the order in which it will start, and what everybody has used: {items, total, standings, …}."""
@@ -108,9 +118,13 @@ class Client(Transport):
         """Puts a paused run back in the queue."""
         return self._json("POST", f"runs/{run_id}/resume")
 
-    def clone(self, run_id: str, changes: Mapping[str, Any] | None = None, **asked: Any) -> Json:
-        """A new run of the same configuration with ``changes``: a JSON merge patch, in which a new ``kind`` starts afresh."""
-        return self._json("POST", f"runs/{run_id}/clone", json=dict(changes or {}), params=given(asked))
+    def clone(
+        self, run_id: str, changes: Mapping[str, Any] | None = None, *, checkout: bool = True, **asked: Any
+    ) -> Json:
+        """A new run of the same configuration with ``changes``: a JSON merge patch, in which a new ``kind`` starts afresh.
+        The rest is as of ``submit``."""
+        body = with_checkout(changes or {}, checkout)
+        return self._json("POST", f"runs/{run_id}/clone", json=body, params=given(asked))
 
     def change(self, run_id: str, **changes: Any) -> Json:
         """The run with other ``add_tags``, ``remove_tags`` (lists) or ``note`` (Markdown)."""
@@ -160,6 +174,14 @@ class Client(Transport):
     def environments(self, run_id: str) -> list[Json]:
         """What every attempt ran with: {epoch, time, device, versions, environment …}."""
         return items(self._json("GET", f"runs/{run_id}/environments"))
+
+    def checkout(self, run_id: str) -> Json:
+        """What it was submitted from: {details: {commit, branch, changed, left_out_files …}, diff}."""
+        return self._json("GET", f"runs/{run_id}/checkout")
+
+    def checkout_diff(self, run_id: str) -> bytes:
+        """The changes to that commit, byte for byte as ``git apply`` takes them."""
+        return self._request("GET", f"runs/{run_id}/checkout.diff").content
 
     def logs(self, run_id: str, after: int = 0, limit: int = 1000) -> list[Json]:
         """Log lines, as events."""

@@ -22,6 +22,9 @@ After = Annotated[
     list[str] | None,
     typer.Option(metavar="RUN", help="Start once this run has succeeded; may be repeated."),
 ]
+NoCheckout = Annotated[
+    bool, typer.Option("--no-checkout", help="Don't keep this folder's git commit and changes (LASER_NO_CHECKOUT=1).")
+]
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="FIELD=VALUE", help="Change a field, such as store.kind=laser. May be repeated."),

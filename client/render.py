@@ -94,6 +94,8 @@ def run_panel(run: Json) -> RenderableType:
     if run["note"]:
         facts.add_row("Note", escape(run["note"].rstrip()))
     facts.add_row("Created", when(run["created_at"]))
+    if run["checkout"]:
+        facts.add_row("Submitted from", escape(checkout_words(run["checkout"])))
     facts.add_row("Started, ended", f"{when(run['started_at'])}, {when(run['finished_at'])}")
     facts.add_row("Attempt", str(run["attempt"]))
     facts.add_row("Exact accuracy", percent(value_of(run, "exact_accuracy")))
@@ -112,6 +114,15 @@ def asked_words(run: Json) -> str:
     words += [f"{run['memory_asked'] / 2**20:.0f} MiB of its device"] if run["memory_asked"] else []
     words += [f"after {', '.join(run['after'])}"] if run["after"] else []
     return ", ".join(words)
+
+
+def checkout_words(checkout: Json) -> str:
+    """The commit that a run was submitted from, and how many files had been changed."""
+    counts = [(checkout["changed"], "changed"), (checkout["untracked"], "untracked")]
+    told = [f"{count} {what}" for count, what in counts if count]
+    branch = f" ({checkout['branch']})" if checkout["branch"] else ""
+    files = f" with {' and '.join(told)} {'file' if told[-1].startswith('1 ') else 'files'}" if told else ""
+    return f"{checkout['commit'][:10]}{branch}{files}"
 
 
 def metrics_table(series: Mapping[str, Json]) -> Table:

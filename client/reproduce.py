@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 
 from client.curves import Curve, Curves
+from client.render import checkout_words
 from client.transport import Json
 
 TIMED = "time."  # metrics that no two runs share
 
 
 def compare(first: Json, second: Json, curves: tuple[Curves, Curves], environments: tuple[Json, Json]) -> Json:
-    """{identical, words, weights, metrics, differences, changed} of two runs of one configuration that have succeeded.
+    """{identical, words, weights, metrics, differences, changed, checkouts} of two runs of one configuration that succeeded.
 
     ``environments`` are those of their first attempts (empty where none is known). Times are left out of everything.
     """
@@ -38,6 +39,7 @@ def compare(first: Json, second: Json, curves: tuple[Curves, Curves], environmen
         "points": sum(len(curve.steps) for curve in mine.values()),
         "differences": differences,
         "changed": changed,
+        "checkouts": [run.get("checkout") for run in (first, second)],
     }
     return found | {"words": _words(found)}
 
@@ -70,12 +72,25 @@ def _flat(environment: Json) -> dict[str, Any]:
     }
 
 
+def _from_elsewhere(checkouts: list[Json | None]) -> str:
+    """What to say where the two weren't submitted from equal checkouts."""
+    first, second = checkouts
+    if not first:  # nothing is known
+        return ""
+    if not second:
+        return f" The first was submitted from {checkout_words(first)}, the second from no checkout."
+    if (first["commit"], first["sha256"]) == (second["commit"], second["sha256"]):
+        return ""
+    return f" The first was submitted from {checkout_words(first)}, the second from {checkout_words(second)}."
+
+
 def _words(found: Json) -> str:
+    elsewhere = _from_elsewhere(found["checkouts"])
     sha256 = found["weights_sha256"][0]
     what = f"{found['points']:,} points of {found['metrics']} metrics"
     if found["identical"]:
         weights = f" and the final weights (sha256 {sha256[:12]}…)" if sha256 else ""
-        return f"Identical: {what}{weights} are equal bit for bit."
+        return f"Identical: {what}{weights} are equal bit for bit.{elsewhere}"
     parts = [f"of {found['metrics']} metrics {sum('metric' in d for d in found['differences'])} differ"]
     if first := min(
         (d for d in found["differences"] if d.get("step") is not None), key=lambda d: d["step"], default=None
@@ -85,4 +100,4 @@ def _words(found: Json) -> str:
         parts.append("the final weights are " + ("equal" if len(set(found["weights_sha256"])) == 1 else "not equal"))
     changes = ", ".join(f"{name} {was} → {now}" for name, (was, now) in found["changed"].items())
     why = f"Changed in between: {changes}." if changes else "Nothing that is recorded of the environment has changed."
-    return f"Different: {'; '.join(parts)}. {why}"
+    return f"Different: {'; '.join(parts)}. {why}{elsewhere}"

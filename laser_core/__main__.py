@@ -17,6 +17,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from laser_core import hub
 from laser_core.config import ConfigError, Problem, RunConfig, TrainConfig, config_hash, parse_run, to_json
@@ -71,6 +72,7 @@ def _run(words: list[str]) -> int:
     parser.add_argument("--directory", type=Path, help="where results go; runs/<name> if not given")
     parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint in the directory")
     parser.add_argument("--threads", type=int, default=None, help="CPU threads of torch")
+    parser.add_argument("--checkout", type=Path, help="what the run comes from, as `laser run` tells it; kept with it")
     parser.add_argument("--json", action="store_true", help="print directory and result as JSON")
     options = parser.parse_args(words)
     config = _read(options.config)
@@ -78,7 +80,8 @@ def _run(words: list[str]) -> int:
     if (directory / "config.json").exists() and not options.resume:
         message = f"{directory} already holds a run; add --resume to go on with it, or choose another --directory"
         raise ConfigError(Problem("--directory", message))
-    result = _carry_out(config, directory, options.resume, options.threads)
+    checkout = json.loads(options.checkout.read_bytes()) if options.checkout else None
+    result = _carry_out(config, directory, options.resume, options.threads, checkout)
     if result is None:
         print(f"stopped; to go on: the same again with --directory {directory} --resume", file=sys.stderr)
         return EXIT_INTERRUPTED
@@ -104,7 +107,9 @@ def _folder_name(config: RunConfig) -> str:
     return re.sub(r"[^\w.-]+", "-", config.name).strip("-.") or config_hash(config)[:12]
 
 
-def _carry_out(config: RunConfig, directory: Path, resume: bool, threads: int | None) -> Result | None:
+def _carry_out(
+    config: RunConfig, directory: Path, resume: bool, threads: int | None, checkout: dict[str, Any] | None
+) -> Result | None:
     """The run's Result; None when Ctrl-C ended it."""
     from laser_core.run import execute, inputs, newest  # loads torch: seconds, so only for a run that reads well
 
@@ -113,7 +118,7 @@ def _carry_out(config: RunConfig, directory: Path, resume: bool, threads: int | 
     start = newest(directory) if resume else None
     interrupt, pauses, result = Interrupt(), False, None
     events = execute(config, directory, resume=start, files=files, threads=threads, wants_pause=interrupt)
-    with Record(directory, to_json(config)) as record, Console(sys.stderr) as console:
+    with Record(directory, to_json(config), checkout) as record, Console(sys.stderr) as console:
         for event in events:
             record.add(event)
             console.show(event)

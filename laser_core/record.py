@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import json
 from pathlib import Path
@@ -17,8 +18,9 @@ class Record:
     A resumed run keeps what was recorded up to its checkpoint; what came after is told again.
     """
 
-    def __init__(self, directory: Path, config: dict[str, Any]) -> None:
-        self.directory, self.config = directory, config
+    def __init__(self, directory: Path, config: dict[str, Any], checkout: dict[str, Any] | None = None) -> None:
+        """``checkout`` is what the run comes from, its ``diff`` in base64; a resumed run keeps the first."""
+        self.directory, self.config, self.checkout = directory, config, checkout
         self.waiting: list[Event] = []
         self.told: set[tuple[str, str]] = set()  # (step, metric) kept of the checkpoint's own step
         self.events: TextIO | None = None
@@ -55,6 +57,9 @@ class Record:
     def _open(self, step: int) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
         _write_json(self.directory / "config.json", self.config)
+        if self.checkout and not (self.directory / "checkout.json").exists():
+            (self.directory / "checkout.diff").write_bytes(base64.b64decode(self.checkout["diff"]))
+            _write_json(self.directory / "checkout.json", {k: v for k, v in self.checkout.items() if k != "diff"})
         events, metrics = self.directory / "events.jsonl", self.directory / "metrics.csv"
         kept_events = [line for line in _lines(events) if _is_kept(line, step)]
         rows = [

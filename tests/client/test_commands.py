@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import itertools
 import json
 import os
-import signal
 import subprocess
-import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
 
-from client.cli import main
 from client.commands import app
 from client.errors import BadInput, Refused, Unreachable
 from client.http import Client
-from client.ports import free_port
+from tests.client.conftest import LASER, Server
 
-LASER = Path(sys.executable).with_name("laser")
 RUN = """
 kind: train
 name: first
@@ -32,67 +25,6 @@ tags: [tried]
 store: {kind: laser-fused, rank: 8}
 training: {steps: 20, learning_rate: 1e-3}
 """
-
-
-@dataclass(frozen=True)
-class Done:
-    """What a command left."""
-
-    returncode: object
-    stdout: str
-    stderr: str
-
-
-@dataclass(frozen=True)
-class Server:
-    """A platform on ``home``; ``laser`` runs a command against it."""
-
-    home: Path
-    url: str
-    pid: int
-
-    def laser(self, *arguments: str, **settings: str) -> Done:
-        """In this process: a command takes a second to start on a busy machine. ``settings`` go to the environment."""
-        output, errors = io.StringIO(), io.StringIO()
-        with pytest.MonkeyPatch.context() as patch:
-            for name, value in {"LASER_HOME": str(self.home), **settings}.items():
-                patch.setenv(name, value)
-            with (
-                contextlib.redirect_stdout(output),
-                contextlib.redirect_stderr(errors),
-                pytest.raises(SystemExit) as ended,
-            ):
-                main(list(arguments))
-        return Done(ended.value.code, output.getvalue(), errors.getvalue())
-
-    def json(self, *arguments: str) -> Any:
-        done = self.laser(*arguments, "--json")
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
-
-    def client(self) -> Client:
-        return Client(self.url, (self.home / "token").read_text().strip())
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    home = tmp_path_factory.mktemp("client") / "home"
-    port = str(free_port(20_000 + os.getpid() % 10_000))
-    with subprocess.Popen(
-        [LASER, "up", "--json", "--workers", "0", "--port", port],
-        env={**os.environ, "LASER_HOME": str(home)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdout
-        line = process.stdout.readline()
-        assert line, process.stderr and process.stderr.read()
-        started = json.loads(line)
-        assert started["login_url"].startswith(f"http://127.0.0.1:{port}/login?code=")
-        yield Server(home, started["url"], started["pid"])
-        process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 0
 
 
 @pytest.fixture(scope="module")

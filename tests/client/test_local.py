@@ -31,6 +31,11 @@ def files(directory: Path) -> dict[str, object]:
 
 def test_the_files_are_those_of_the_module(tmp_path: Path, home_path: Path) -> None:
     (tmp_path / "local.yaml").write_text(YAML)
+    (tmp_path / ".gitignore").write_text("home")
+    who = ("-c", "user.name=n", "-c", "user.email=a@b")
+    for words in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "first"]):
+        subprocess.run(["git", *who, *words], cwd=tmp_path, check=True)
+    (tmp_path / "local.yaml").write_text(YAML + "seed: 1\n")
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [LASER, "run", "local.yaml", "--set", "seed=4", "--json"]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
@@ -38,11 +43,15 @@ def test_the_files_are_those_of_the_module(tmp_path: Path, home_path: Path) -> N
     answer = json.loads(done.stdout)
     assert answer["directory"] == "runs/here"
     mine = tmp_path / "runs" / "here"
+    kept = json.loads((mine / "checkout.json").read_text())
+    assert (kept["changed"], kept["untracked"]) == (1, 0)
+    assert "+seed: 1\n" in (mine / "checkout.diff").read_text()
     assert answer["result"]["weights_sha256"] == json.loads((mine / "result.json").read_text())["weights_sha256"]
 
     command = [sys.executable, "-m", "laser_core", str(mine / "config.json"), "--directory", str(tmp_path / "module")]
     subprocess.run(command, env=environment, check=True, capture_output=True)
-    assert files(mine) == files(tmp_path / "module")
+    of_checkout = {"checkout.json": None, "checkout.diff": None}
+    assert files(mine) == files(tmp_path / "module") | of_checkout
     assert {"events.jsonl", "checkpoints/step-00000003/model.safetensors"} < files(mine).keys()
 
     again = subprocess.run([LASER, "run", "local.yaml"], cwd=tmp_path, env=environment, capture_output=True, text=True)
