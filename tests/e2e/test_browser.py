@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
@@ -12,6 +13,26 @@ from tests.e2e.browser import chromium, require_browser, watched
 from tests.e2e.platform import Platform, eventually
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
+DIFF = """diff --git a/train.py b/train.py
+index 1111111..2222222 100644
+--- a/train.py
++++ b/train.py
+@@ -1,2 +1,2 @@ def train():
+ same
+-old
++<img src=x onerror=alert(1)>\x1b[31m\u202e
+"""
+CHECKOUT = {
+    "commit": "c" * 40,
+    "branch": "main",
+    "remote": "https://host/x.git",
+    "changed": 2,
+    "untracked": 3,
+    "left_out": 1,
+    "untracked_names": ["notes.txt"],
+    "left_out_files": [{"path": ".env", "why": "looks like a secret"}],
+    "diff": base64.b64encode(DIFF.encode()).decode(),
+}
 SMALL = {
     "name": "from the form",
     "task.train_puzzles": "40",
@@ -71,8 +92,27 @@ def test_from_sign_in_to_a_finished_run(platform: Platform, page: Page) -> None:
     expect(page.get_by_test_id("memory-headline")).to_contain_text("%")
     page.get_by_test_id("tab-logs").click()
     expect(page.get_by_test_id("log")).to_be_visible()
+    page.get_by_test_id("tab-config").click()
+    expect(page.get_by_test_id("ran-with")).to_contain_text("attempt")
+    expect(page.get_by_test_id("ran-with")).not_to_contain_text("submitted from")
     page.goto(platform.url)
     expect(page.get_by_test_id("run-row").filter(has_text="from the form")).to_contain_text("succeeded")
+
+
+def test_what_a_run_was_submitted_from(platform: Platform, page: Page) -> None:
+    sign_in(page, platform)
+    config = {"kind": "train", "training": {"steps": 100_000}}
+    run_id = platform.submit({"config": config, "checkout": CHECKOUT})
+    page.goto(f"{platform.url}/runs/{run_id}?tab=config")
+    expect(page.get_by_test_id("ran-with")).to_contain_text("cccccccccc on main, with 2 changed files")
+    changes = page.get_by_test_id("changes")
+    changes.locator("summary").click()
+    expect(changes).to_contain_text(f"laser checkout {run_id} | git apply")
+    expect(changes).to_contain_text(".env (looks like a secret)")
+    expect(changes).to_contain_text("notes.txt and 2 more")
+    expect(changes.locator("[data-kind='-']")).to_have_text("-old")
+    expect(changes.locator("[data-kind='+']")).to_have_text("+<img src=x onerror=alert(1)>␛[31m⟨U+202E⟩")
+    platform.answer("POST", f"/runs/{run_id}/cancel")
 
 
 def test_the_form_says_what_is_wrong(platform: Platform, page: Page) -> None:

@@ -5,7 +5,7 @@ import type {
   ArtifactList, Comparison, DatasetList, DatasetPreview, EventPage, ExperimentPage, FilterFields, LogLine, LogPage, Me, Memory, Metrics,
   Preset, Queue, Report, Run, RunPage, RunSummary, Spectrum, Traces, ViewList, WorkerList,
   AuditPage, TokenList, UserList,
-  EnvironmentList,
+  EnvironmentList, WholeCheckout,
 } from "~/api/model";
 import { isFinal } from "~/api/model";
 import type { RootSchema } from "~/form/schema";
@@ -138,6 +138,14 @@ export const environmentsQuery = (id: string) =>
   queryOptions({
     queryKey: ["environments", id],
     queryFn: ({ signal }) => request<EnvironmentList>(`/runs/${id}/environments`, { signal }),
+  });
+
+/** Never changes. */
+export const checkoutQuery = (id: string) =>
+  queryOptions({
+    queryKey: ["checkout", id],
+    queryFn: ({ signal }) => request<WholeCheckout>(`/runs/${id}/checkout`, { signal }),
+    staleTime: Infinity,
   });
 
 export const compareQuery = (ids: readonly string[]) =>

@@ -5,6 +5,7 @@ import { stringify } from "yaml";
 import type { Json, JsonObject, Run } from "~/api/model";
 import { environmentsQuery, schemaQuery } from "~/api/queries";
 import { flatten, isObject } from "~/form/json";
+import { Changes, checkoutWords } from "~/run/Changes";
 import { defaultsFor } from "~/form/schema";
 import { Copy } from "~/ui/Copy";
 import { Panel } from "~/ui/Panel";
@@ -57,15 +58,19 @@ function RanWith({ run }: { run: Run }) {
   const { data } = useQuery(environmentsQuery(run.id));
   const attempts = data?.items ?? [];
   const newest = attempts.at(-1);
-  if (!newest) return null;
-  const rows: [string, Json][] = [["seed", run.seed], ["device", newest.device], ["attempt", newest.epoch]];
+  const { checkout } = run;
+  if (!newest && !checkout) return null;
+  const rows: [string, Json][] = [["seed", run.seed]];
+  if (newest) rows.push(["device", newest.device], ["attempt", newest.epoch]);
+  if (checkout) rows.push(["submitted from", checkoutWords(checkout)]);
   return (
     <Panel title="Ran with" aside={<code className="mono faint">laser reproduce {run.id}</code>}>
       <div className={classes.sections} data-testid="ran-with">
         <Section title="run" rows={rows} prefix="" usual={null} />
-        <Section title="versions" rows={Object.entries(newest.versions)} prefix="" usual={null} />
-        <Section title="environment" rows={Object.entries(newest.environment)} prefix="" usual={null} />
+        {newest && <Section title="versions" rows={Object.entries(newest.versions)} prefix="" usual={null} />}
+        {newest && <Section title="environment" rows={Object.entries(newest.environment)} prefix="" usual={null} />}
       </div>
+      {checkout && <Changes run={run} checkout={checkout} />}
     </Panel>
   );
 }
