@@ -33,6 +33,7 @@ FOLDER = ROOT / "docs" / "reference"
 CLIENTS = {
     "LASER_URL": "Address of the platform that `laser` and `Client()` speak to; without it the one that runs on `LASER_HOME`.",
     "LASER_TOKEN": "Token that they show it; without it the file `token` in `LASER_HOME`, for this machine's own platform.",
+    "LASER_NO_CHECKOUT": "`1`: what they submit doesn't keep git's commit and changes of where they are called.",
 }
 OFFLINE = {
     "LASER_CACHE": "Folder of downloaded puzzle files; without it `~/.cache/laser`.",
