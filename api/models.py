@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Base64Bytes, BaseModel, ConfigDict, FailFast, Field, WithJsonSchema, model_validator
+from pydantic import BaseModel, ConfigDict, FailFast, Field, WithJsonSchema, model_validator
 
 from store import notes
 from store.artifacts import Artifact
-from store.checkouts import DIFF_BYTES, MOST_NAMES, Checkout, CheckoutDetails, Commit, Count, Name
+from store.checkouts import Checkout
 from store.datasets import Dataset
 from store.filters import MAX_LENGTH
 from store.ingest import MOST_KEYS
@@ -138,39 +138,6 @@ class RunChange(Body):
     add_tags: list[str] = Field(default=[], max_length=notes.MOST_TAGS)
     remove_tags: list[str] = Field(default=[], max_length=notes.MOST_TAGS)
     note: str | None = Field(default=None, description="Markdown; null leaves it as it is.")
-
-
-class NewLeftOut(Body):
-    path: Name
-    why: Name
-
-
-class NewCheckout(Body):
-    """What the client's folder holds: a git commit and the changes since."""
-
-    commit: Commit
-    branch: Name
-    remote: Name
-    changed: Count
-    untracked: Count
-    left_out: Count
-    untracked_names: list[Name] = Field(max_length=MOST_NAMES)
-    left_out_files: list[NewLeftOut] = Field(max_length=MOST_NAMES)
-    diff: Annotated[Base64Bytes, Field(strict=False, max_length=DIFF_BYTES, description="What `git apply` takes.")]
-
-
-class Submission(Body):
-    """A configuration with what it is submitted from."""
-
-    config: Any
-    checkout: NewCheckout
-
-
-class WholeCheckout(Model):
-    """What a run was submitted from. ``diff`` is for reading: what isn't UTF-8 is replaced (``checkout.diff`` has it)."""
-
-    details: CheckoutDetails
-    diff: str
 
 
 class RunPage(Model):

@@ -9,6 +9,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import JsonSchemaMode
 
 from api import models
+from api.checkouts import NewCheckout
 from api.presets import PRESETS
 from api.problems import RESPONSES
 from laser_core.config import ExperimentConfig, RunConfig
@@ -84,7 +85,7 @@ def _document(app: FastAPI) -> dict[str, Any]:
     document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
     union, components = json_schema(RunConfig, REF)
     components |= json_schema(ExperimentConfig, REF)[1]
-    for kind in (models.Problem, models.NewPoints, models.NewCheckout):
+    for kind in (models.Problem, models.NewPoints, NewCheckout):
         mode: JsonSchemaMode = "serialization" if kind is models.Problem else "validation"
         part = kind.model_json_schema(ref_template=REF + "{model}", mode=mode)
         components |= part.pop("$defs") | {kind.__name__: part}

@@ -113,10 +113,17 @@ def looks_secret(path: str) -> bool:
 def _git(folder: Path, *words: str) -> bytes:
     """What it says, READ_BYTES at most and one more. Raises OSError, SubprocessError."""
     environment = os.environ | {"GIT_OPTIONAL_LOCKS": "0", "GIT_NO_LAZY_FETCH": "1", "GIT_TERMINAL_PROMPT": "0"}
-    quiet = {"stdin": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     with tempfile.TemporaryFile() as out:
-        command = ["git", *_PLAIN, *words]
-        subprocess.run(command, cwd=folder, env=environment, stdout=out, timeout=PATIENCE_S, check=True, **quiet)
+        subprocess.run(
+            ["git", *_PLAIN, *words],
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.DEVNULL,
+            timeout=PATIENCE_S,
+            check=True,
+        )
         out.seek(0)
         return out.read(READ_BYTES + 1)
 

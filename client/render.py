@@ -122,7 +122,8 @@ def checkout_words(checkout: Json) -> str:
     told = [f"{count} {what}" for count, what in counts if count]
     branch = f" ({checkout['branch']})" if checkout["branch"] else ""
     files = f" with {' and '.join(told)} {'file' if told[-1].startswith('1 ') else 'files'}" if told else ""
-    return f"{checkout['commit'][:10]}{branch}{files}"
+    missing = f", {checkout['left_out']} not kept" if checkout["left_out"] else ""
+    return f"{checkout['commit'][:10]}{branch}{files}{missing}"
 
 
 def metrics_table(series: Mapping[str, Json]) -> Table:

@@ -104,6 +104,6 @@ def of_run(engine: sa.Engine, run_id: str) -> Whole:
         row = connection.execute(query).one_or_none()
     if row is None:
         raise NotFound(f"run {run_id!r} has no checkout: it wasn't submitted by the client from within a git checkout")
-    untracked, left_out = row.names["untracked"], row.names["left_out"]
-    names = {"untracked_names": tuple(untracked), "left_out_files": tuple(LeftOut(*each) for each in left_out)}
-    return Whole(CheckoutDetails(**row.facts, **names), zlib.decompress(row.diff))
+    names = tuple(row.names["untracked"]), tuple(LeftOut(*each) for each in row.names["left_out"])
+    details = CheckoutDetails(**row.facts, untracked_names=names[0], left_out_files=names[1])
+    return Whole(details, zlib.decompress(row.diff))

@@ -12,6 +12,8 @@ from fastapi import APIRouter
 from api import guards
 from laser_core.config import parse_experiment, parse_run
 from store import access, datasets, experiments, runs, submit, users, views, workers
+from store.checkouts import CheckoutDetails, Whole
+from store.requests import Request
 from store.tables import artifacts
 from store.tables import runs as run_table
 
@@ -101,6 +103,7 @@ TABLE = {
     "HEAD //{path:page}": "401 200 200 200 200",
 }
 COUNT = itertools.count()
+CLEAN = Whole(CheckoutDetails("c" * 40, "main", "", 0, 0, 0, 0, "0" * 64, (), ()), b"")
 EXPERIMENT = {"name": "e", "margin": 2, "seeds": 1, "variants": {"a": {}, "b": {}}}
 
 
@@ -141,7 +144,7 @@ def make(engine, settings, tokens):
     owner = users.get(engine, "owner").id
 
     def run_id():
-        run, _ = submit.create_run(engine, parse_run({"kind": "train"}), owner)
+        run, _ = submit.create_run(engine, parse_run({"kind": "train"}), owner, request=Request(checkout=CLEAN))
         return runs.request_cancel(engine, run.id).id
 
     def artifact_id():

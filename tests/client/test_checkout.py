@@ -269,11 +269,11 @@ def test_reproducing_says_where_both_come_from() -> None:
         runs = [{"id": "r", "result": {"values": {}, "weights_sha256": ""}, "checkout": each} for each in checkouts]
         return str(compare(runs[0], runs[1], ({}, {}), ({}, {}))["words"])  # type: ignore[arg-type]
 
-    first = {"commit": "a" * 40, "sha256": "0" * 64, "branch": "main", "changed": 0, "untracked": 0}
+    first = {"commit": "a" * 40, "sha256": "0" * 64, "branch": "main", "changed": 0, "untracked": 0, "left_out": 0}
     assert words(first, first | {"branch": "other"}).endswith("are equal bit for bit.")
     assert words(None, first).endswith("are equal bit for bit.")
     assert words(first, None).endswith("from aaaaaaaaaa (main), the second from no checkout.")
-    second = first | {"sha256": "1" * 64, "changed": 1, "branch": ""}
+    second = first | {"sha256": "1" * 64, "changed": 1, "branch": "", "left_out": 1}
     assert words(first, second).endswith(
-        "The first was submitted from aaaaaaaaaa (main), the second from aaaaaaaaaa with 1 changed file."
+        "The first was submitted from aaaaaaaaaa (main), the second from aaaaaaaaaa with 1 changed file, 1 not kept."
     )

@@ -104,7 +104,7 @@ def test_what_a_run_was_submitted_from(platform: Platform, page: Page) -> None:
     config = {"kind": "train", "training": {"steps": 100_000}}
     run_id = platform.submit({"config": config, "checkout": CHECKOUT})
     page.goto(f"{platform.url}/runs/{run_id}?tab=config")
-    expect(page.get_by_test_id("ran-with")).to_contain_text("cccccccccc on main, with 2 changed files")
+    expect(page.get_by_test_id("ran-with")).to_contain_text("cccccccccc on main, with 2 changed files, 1 not kept")
     changes = page.get_by_test_id("changes")
     changes.locator("summary").click()
     expect(changes).to_contain_text(f"laser checkout {run_id} | git apply")

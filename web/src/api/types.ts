@@ -3674,7 +3674,7 @@ export interface components {
         };
         /**
          * NewCheckout
-         * @description What the client's folder holds: a git commit and the changes since.
+         * @description What the client's folder holds: a git commit and the changes since. ``diff`` is what `git apply` takes, in base64.
          */
         NewCheckout: {
             /** Commit */
@@ -3695,8 +3695,7 @@ export interface components {
             left_out_files: components["schemas"]["NewLeftOut"][];
             /**
              * Diff
-             * Format: base64
-             * @description What `git apply` takes.
+             * Format: byte
              */
             diff: string;
         };

@@ -10,9 +10,10 @@ import classes from "./Changes.module.css";
 
 /** The commit that a run was submitted from, in a few words. */
 export function checkoutWords(checkout: Checkout): string {
-  const { commit, branch, changed } = checkout;
+  const { commit, branch, changed, left_out: missing } = checkout;
   const place = branch ? `${commit.slice(0, 10)} on ${branch}` : commit.slice(0, 10);
-  return changed ? `${place}, with ${changed} changed ${changed === 1 ? "file" : "files"}` : place;
+  if (!changed) return place;
+  return `${place}, with ${changed} changed ${changed === 1 ? "file" : "files"}${missing ? `, ${missing} not kept` : ""}`;
 }
 
 /** What had been changed since that commit; loaded when it is opened. */
