@@ -3,6 +3,7 @@
 code.
 
 A run writes ``config.json``, ``events.jsonl``, ``metrics.csv``, ``result.json`` and ``checkpoints/`` to its directory.
+``torchrun --standalone --nproc-per-node 4 -m laser_core run.json`` trains on four devices; the first process alone writes.
 Exit status: 0 done, 1 failed, 2 the run can't be carried out as asked, 130 stopped by Ctrl-C.
 """
 
@@ -11,10 +12,11 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import os
 import re
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -22,7 +24,7 @@ from typing import Any
 from laser_core import hub
 from laser_core.config import ConfigError, Problem, RunConfig, TrainConfig, config_hash, parse_run, to_json
 from laser_core.console import Console
-from laser_core.events import Result, Started
+from laser_core.events import Event, Result, Started
 from laser_core.record import Record
 
 EXIT_FAILED, EXIT_REFUSED, EXIT_INTERRUPTED = 1, 2, 130
@@ -77,6 +79,8 @@ def _run(words: list[str]) -> int:
     options = parser.parse_args(words)
     config = _read(options.config)
     directory = options.directory or Path("runs") / _folder_name(config)
+    if os.environ.get("RANK", "0") != "0":  # torchrun's
+        return _follow(config, directory, options.resume, options.threads)
     if (directory / "config.json").exists() and not options.resume:
         message = f"{directory} already holds a run; add --resume to go on with it, or choose another --directory"
         raise ConfigError(Problem("--directory", message))
@@ -111,13 +115,9 @@ def _carry_out(
     config: RunConfig, directory: Path, resume: bool, threads: int | None, checkout: dict[str, Any] | None
 ) -> Result | None:
     """The run's Result; None when Ctrl-C ended it."""
-    from laser_core.run import execute, inputs, newest  # loads torch: seconds, so only for a run that reads well
-
-    config = hub.spelt_out(config)
-    files = hub.locate(inputs(config), config.task, lambda text: print(text, file=sys.stderr))
-    start = newest(directory) if resume else None
-    interrupt, pauses, result = Interrupt(), False, None
-    events = execute(config, directory, resume=start, files=files, threads=threads, wants_pause=interrupt)
+    config, interrupt = hub.spelt_out(config), Interrupt()
+    events = _events(config, directory, resume, threads, interrupt)
+    pauses, result = False, None
     with Record(directory, to_json(config), checkout) as record, Console(sys.stderr) as console:
         for event in events:
             record.add(event)
@@ -127,6 +127,24 @@ def _carry_out(
             if interrupt.came and not pauses:  # a training run that has started ends by itself, with a checkpoint
                 break
     return result
+
+
+def _events(
+    config: RunConfig, directory: Path, resume: bool, threads: int | None, interrupt: Interrupt
+) -> Iterator[Event]:
+    from laser_core.run import execute, inputs, newest  # loads torch: seconds, so only for a run that reads well
+
+    files = hub.locate(inputs(config), config.task, lambda text: print(text, file=sys.stderr))
+    start = newest(directory) if resume else None
+    return execute(config, directory, resume=start, files=files, threads=threads, wants_pause=interrupt)
+
+
+def _follow(config: RunConfig, directory: Path, resume: bool, threads: int | None) -> int:
+    """One of several processes that train together, but the first: writes and says nothing."""
+    is_done = False
+    for event in _events(hub.spelt_out(config), directory, resume, threads, Interrupt()):
+        is_done = isinstance(event, Result)
+    return 0 if is_done else EXIT_INTERRUPTED
 
 
 # --- parity ------------------------------------------------------------------------------------------------------------

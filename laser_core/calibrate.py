@@ -21,6 +21,7 @@ from laser_core.config import (
     Store,
     TrainConfig,
 )  # fmt: skip
+from laser_core.distributed import of_leader, share
 from laser_core.loss import act_loss
 from laser_core.model import TRM, Batch
 from laser_core.schema import parse
@@ -55,8 +56,8 @@ def choose(config: TrainConfig, memory_budget: float, task: PuzzleTask, device: 
     Raises ConfigError naming ``store.memory_budget`` where none does. Measured on fresh weights: codes take somewhat more or
     fewer bits later, and the first step of training, which makes the bases, holds activations in full.
     """
-    batch = task.sample(config.training.batch_size, torch.Generator().manual_seed(config.seed), device)
-    measured = _measure(config, task, batch, device)
+    batch = task.sample(config.training.batch_size, torch.Generator().manual_seed(config.seed), device).map(share)
+    measured = of_leader(_measure(config, task, batch, device))
     fitting = [cost for cost in measured if cost.saved_bytes <= memory_budget * MIB]
     if not fitting:
         least = min(measured, key=lambda cost: cost.saved_bytes)

@@ -12,6 +12,7 @@ import torch
 
 from laser_core.config import ConfigError, Device, Problem
 from laser_core.config.training import Precision
+from laser_core.distributed import size
 
 
 def choose_device(wanted: Device) -> torch.device:
@@ -35,11 +36,12 @@ def check_precision(device: torch.device, precision: Precision) -> None:
 
 
 def device_name(device: torch.device) -> str:
-    """What people read, such as ``cpu (2 threads)`` or ``cuda (NVIDIA H100)``."""
+    """What people read, such as ``cpu (2 threads)`` or ``2 × cuda (NVIDIA H100)``."""
+    times = f"{size()} × " if size() > 1 else ""
     if device.type == "cuda":
-        return f"cuda ({torch.cuda.get_device_name(device)})"
+        return f"{times}cuda ({torch.cuda.get_device_name(device)})"
     threads = torch.get_num_threads()
-    return f"{device.type} ({threads} thread{'s' if threads > 1 else ''})"
+    return f"{times}{device.type} ({threads} thread{'s' if threads > 1 else ''})"
 
 
 def versions() -> dict[str, str]:
@@ -60,6 +62,8 @@ def environment(device: torch.device) -> dict[str, str]:
         "deterministic algorithms": _switch(torch.are_deterministic_algorithms_enabled()),
         "float32 matmul": torch.get_float32_matmul_precision(),
     }
+    if size() > 1:
+        known["processes"] = str(size())
     if device.type != "cuda":
         return known
     gpu = torch.cuda.get_device_properties(device)

@@ -7,6 +7,7 @@ Float32.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 from laser_core.config import LaserCodedStore, LaserFusedStore, MazeTask, ModelConfig, SudokuTask, TrainConfig
@@ -17,8 +18,11 @@ STATES = 6  # weight (autograd keeps it once more), gradient, two moments and av
 CELLS, VOCABULARY = 900, 12  # where the task doesn't tell: a grid of 30 by 30
 
 
-def start_bytes(config: TrainConfig, cells: int = 0) -> int:
-    """Bytes at the start of a run; ``cells`` per puzzle where its files tell, else its task's own."""
+def start_bytes(config: TrainConfig, cells: int = 0, processes: int = 1) -> int:
+    """Bytes at the start of a run, of each of the ``processes`` that share its batches; ``cells`` per puzzle where its files
+    tell, else its task's own."""
+    rows = config.training.batch_size // processes
+    config = dataclasses.replace(config, training=dataclasses.replace(config.training, batch_size=rows))
     cells, vocabulary = _sizes(config, cells)
     is_fused = isinstance(config.store, LaserFusedStore | LaserCodedStore)
     states = STATES * FLOAT * parameters(config.model, _positions(config.model, cells), vocabulary)

@@ -18,6 +18,7 @@ from torch import Tensor
 from laser_core.checkpoint import Checkpoint
 from laser_core.config import ConfigError, EvalConfig, Problem, TrainConfig, parse_run
 from laser_core.device import choose_device, device_name, environment, versions
+from laser_core.distributed import dealt, summed
 from laser_core.events import Event, Metrics, Progress, Result, Started
 from laser_core.loss import act_loss
 from laser_core.model import TRM, Batch
@@ -83,18 +84,22 @@ class Scores:
 def score(
     model: TRM, puzzles: Puzzles, batch_size: int, supervision_steps: int, valid: Verifier | None = None
 ) -> Generator[int, None, Scores]:
-    """Solves all ``puzzles``, yielding how many are done after each batch; the generator's value is the Scores."""
+    """Solves all ``puzzles``, yielding how many are done after each batch; the generator's value is the Scores.
+
+    Processes that train together share the work, and all have the Scores.
+    """
     device = model.answer_init.device
     sums_T5 = torch.zeros(supervision_steps, 5, dtype=torch.float64, device=device)
-    accepted = 0
-    for start in range(0, len(puzzles), batch_size):
+    accepted = torch.zeros((), dtype=torch.int64, device=device)
+    for start in dealt(range(0, len(puzzles), batch_size)):
         batch = puzzles.batch(slice(start, start + batch_size), device)
         batch_sums_T5, answers_BS = _solved(model, batch, supervision_steps)
         sums_T5 += batch_sums_T5
-        accepted += int(valid(batch.inputs_BS, answers_BS).sum()) if valid else 0
+        accepted += valid(batch.inputs_BS, answers_BS).sum() if valid else 0
         yield start + len(batch.inputs_BS)
-    scores = _scores(sums_T5.tolist(), len(puzzles))
-    return dataclasses.replace(scores, valid_accuracy=accepted / len(puzzles) if valid else None)
+    scores = _scores(summed(sums_T5).tolist(), len(puzzles))
+    valid_accuracy = int(summed(accepted)) / len(puzzles) if valid else None
+    return dataclasses.replace(scores, valid_accuracy=valid_accuracy)
 
 
 @torch.inference_mode()

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from laser_core.distributed import summed
 from laser_core.model import TRM
 from laser_core.stores import ActivationStore
 
@@ -41,4 +42,4 @@ def _gradient(model: TRM, loss: Callable[[], Tensor], store: ActivationStore) ->
         if before:
             store.load_state_dict(before)
     filled = (torch.zeros_like(w) if g is None else g for w, g in zip(weights, gradients, strict=True))
-    return torch.cat([gradient.flatten().double() for gradient in filled])
+    return summed(torch.cat([gradient.flatten().double() for gradient in filled]))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,10 @@ class Batch:
     inputs_BS: Int[Tensor, "B S"]
     labels_BS: Int[Tensor, "B S"]  # -100 where a cell isn't scored
     puzzles_B: Int[Tensor, "B"]  # puzzle identifiers
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        """Of each of its tensors what ``change`` makes of it."""
+        return Batch(change(self.inputs_BS), change(self.labels_BS), change(self.puzzles_B))
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from laser_core.checkpoint import Checkpoint, CheckpointError, latest, load, sav
 from laser_core.config import (
     AnalysisConfig,
     ConfigError,
+    EvalConfig,
     InspectConfig,
     Problem,
     RunConfig,
@@ -21,6 +22,7 @@ from laser_core.config import (
     input_names,
     parse_run,
 )  # fmt: skip
+from laser_core.distributed import joined, leads, size
 from laser_core.evaluate import evaluate
 from laser_core.events import Event, FileSaved, Log, Snapshot
 from laser_core.inspection import FILE as INSPECTION
@@ -47,35 +49,54 @@ def execute(
     taken, never a later one, so that no event is missing. ``files``: a path for each of ``config.input_names``, and for a
     run that looks at a checkpoint without a task of its own those of the checkpoint's. ``checkpoint``: what it looks at,
     a checkpoint's folder or a run's. ``threads``: of torch on the CPU. When ``wants_pause`` says so a training run ends after
-    the step at hand with a checkpoint and without a Result.
+    the step at hand with a checkpoint and without a Result. Started by torchrun, the processes train together, and the
+    first alone saves; the others' events are for nobody.
 
     Raises ConfigError naming the field of what can't be run, OSError where a checkpoint can't be written, and
     FloatingPointError when training diverges; the checkpoints before are whole in every case.
     """
     if threads:
         torch.set_num_threads(threads)
-    known = files or {}
-    if not isinstance(config, TrainConfig):
-        path = checkpoint or Path(config.checkpoint)
-        found = find_checkpoint(path)
-        if isinstance(config, AnalysisConfig):
-            others = other_checkpoints(path, found) if config.other_checkpoints else []
-            yield from analyse(
-                config, found, others, files=known, save=lambda report: _saved(report, directory / ANALYSIS)
-            )
-        elif isinstance(config, InspectConfig):
-            yield from inspect(config, found, files=known, save=lambda report: _saved(report, directory / INSPECTION))
+    with joined():
+        if isinstance(config, TrainConfig):
+            yield from _trained(config, directory, resume, files or {}, wants_pause)
+        elif size() > 1:
+            raise ConfigError(Problem("kind", f"only training is shared by several processes, not {config.kind}"))
         else:
-            yield from evaluate(config, found, files=known)
-        return
+            yield from _looked_at(config, directory, checkpoint or Path(config.checkpoint), files or {})
+
+
+def _trained(
+    config: TrainConfig,
+    directory: Path,
+    resume: str | None,
+    files: Mapping[str, Path],
+    wants_pause: Callable[[], bool],
+) -> Iterator[Event]:
     start = None
     if resume is not None:
         start = latest(directory / CHECKPOINTS, up_to=resume)
         if start is None or f"step-{start.step:08d}" != resume:
             going_on = f"going on from step {start.step}" if start else "starting anew"
             yield Log(f"checkpoint {resume} is damaged or gone; {going_on}", "warning")
-    for event in train(config, start, files=known, wants_pause=wants_pause):
-        yield save(event, directory / CHECKPOINTS) if isinstance(event, Snapshot) else event
+    for event in train(config, start, files=files, wants_pause=wants_pause):
+        if not isinstance(event, Snapshot):
+            yield event
+        elif leads():
+            yield save(event, directory / CHECKPOINTS)
+
+
+def _looked_at(
+    config: EvalConfig | AnalysisConfig | InspectConfig, directory: Path, path: Path, files: Mapping[str, Path]
+) -> Iterator[Event]:
+    found = find_checkpoint(path)
+    if isinstance(config, AnalysisConfig):
+        others = other_checkpoints(path, found) if config.other_checkpoints else []
+        yield from analyse(config, found, others, files=files, save=lambda report: _saved(report, directory / ANALYSIS))
+    elif isinstance(config, InspectConfig):
+        yield from inspect(config, found, files=files, save=lambda report: _saved(report, directory / INSPECTION))
+    else:
+        yield from evaluate(config, found, files=files)
 
 
 def find_checkpoint(path: Path) -> Checkpoint:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor
 
+from laser_core.distributed import summed
 from laser_core.events import Trace
 
 if TYPE_CHECKING:
@@ -163,8 +164,8 @@ class SubspaceTracker:
         collected, self._collects = self._collects, "nothing"
         if collected == "nothing" or not self.rows:
             return None
-        self._collected = over_ranks(self._collected)
-        totals, held = (over_ranks(torch.stack(sums).double()) if sums else None for sums in (self._totals, self._held))
+        self._collected = summed(self._collected)  # of the whole batch, so that all processes derive the same basis
+        totals, held = (summed(torch.stack(sums).double()) if sums else None for sums in (self._totals, self._held))
         assert totals is not None
         total, before = float(totals.sum()), self.basis
         fidelities = () if held is None else tuple((held / totals).nan_to_num(1.0).clamp_max(1.0).tolist())
@@ -298,13 +299,6 @@ class SubspaceTracker:
         if not self._is_in_full:
             self._point(state["probe"])
             self.shares = state["shares"]
-
-
-def over_ranks(x: Tensor) -> Tensor:
-    """The sum over all ranks of distributed training, so that they all derive the same basis; ``x`` itself without any."""
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        torch.distributed.all_reduce(x)
-    return x
 
 
 def _share(gram: Tensor, basis: Tensor, total: float) -> float:

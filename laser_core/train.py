@@ -1,7 +1,7 @@
 """Trains a TRM: deep supervision with a carry and halting, told as a stream of events.
 
 Everything that decides the next step's numbers is in a Snapshot, so a resumed run equals an uninterrupted one; on the CPU
-bit for bit. Shapes: B batch.
+bit for bit. Shapes: B batch; of several processes that train together, each holds its rows of it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from laser_core import compiled, memory
+from laser_core import compiled, distributed, memory
 from laser_core.ahead import Ahead
 from laser_core.calibrate import choose, settled_store
 from laser_core.checkpoint import Checkpoint, check_same, model_sha256
@@ -60,6 +60,7 @@ def train(
     """
     device = choose_device(config.device)
     check_precision(device, config.training.precision)
+    distributed.check_shares(config.training.batch_size)
     if checkpoint:
         check_same(checkpoint.state["config"], to_json(config))
     task = yield from prepare(config.task, files or {})
@@ -90,7 +91,7 @@ def train(
 
 def _steps(trainer: Trainer, wants_pause: Callable[[], bool]) -> Iterator[Event]:
     training, told_at = trainer.config.training, time.monotonic()
-    while trainer.step < training.steps and not wants_pause():
+    while trainer.step < training.steps and not distributed.on_any(wants_pause()):
         yield from trainer.train_step()
         step, is_last = trainer.step, trainer.step == training.steps
         if step == 1 or (trainer.memory_is_stale and trainer.is_logging):
@@ -140,7 +141,7 @@ class Trainer:
         self.averaged = TRM(config.model, *sizes, store=ActivationStore(), generator=weights)
         self.averaged.to(device).load_state_dict(self.model.state_dict())
         self.optimiser = adamw(self.model, config.training)
-        self.carry = self.model.initial_carry(config.training.batch_size)
+        self.carry = self.model.initial_carry(config.training.batch_size // distributed.size())
         self.step = 0
         self.window = torch.zeros(len(_WINDOW), dtype=torch.float64, device=device)  # sums since the last metrics
         self.window_steps = 0
@@ -168,14 +169,13 @@ class Trainer:
             self.store.begin_step(self.step)
             self.carry, outputs = self._forward(self.carry, self.batches.next())
             losses = act_loss(outputs, self.carry.data.labels_BS)
-            self.first_bad.note(self.step, losses.total.detach())
             (losses.total / self.config.training.batch_size).backward()  # type: ignore[no-untyped-call]
+            distributed.sum_gradients(self.model.parameters())
             norm = self._gradient_norm() if self.is_logging or self._is_saving else None
             self._move_weights(outputs.puzzle_rows_BE)
             self.carry = dataclasses.replace(self.carry, halted_B=self._halted(outputs.halt_logit_B.detach()))
-            self._add_to_window(losses)
-            # Sorted, because a store that was resumed knows its sites in another order than one that met them.
-            traces = sorted(self._updated_bases(), key=lambda trace: trace.site)
+            self.first_bad.note(self.step, self._add_to_window(losses))
+            traces = self._updated_bases()
             self.memory_is_stale |= any(trace.event != "update" for trace in traces)
             if norm is not None:
                 self.first_bad.check()
@@ -201,7 +201,7 @@ class Trainer:
         return self.step % self.config.training.checkpoint_every == 0
 
     def _draw(self, generator: torch.Generator) -> Batch:
-        return self.task.sample(self.config.training.batch_size, generator, self.device)
+        return self.task.sample(self.config.training.batch_size, generator, self.device).map(distributed.share)
 
     def _forward(self, carry: Carry, batch: Batch) -> tuple[Carry, Outputs]:
         """A supervision step in the run's precision; the loss is computed outside of it."""
@@ -222,8 +222,8 @@ class Trainer:
         self.optimiser.zero_grad()
         if puzzle_rows_BE is not None and puzzle_rows_BE.grad is not None:
             rate = training.puzzle_learning_rate * factor
-            rows_B = self.carry.data.puzzles_B
-            sign_sgd(self.model.puzzle_table, rows_B, puzzle_rows_BE.grad, rate, training.weight_decay)
+            rows_B, gradient_BE = (distributed.whole(x) for x in (self.carry.data.puzzles_B, puzzle_rows_BE.grad))
+            sign_sgd(self.model.puzzle_table, rows_B, gradient_BE, rate, training.weight_decay)
         average(self.averaged, self.model, training.ema)
 
     def _halted(self, halt_logit_B: Tensor) -> Tensor:
@@ -231,19 +231,22 @@ class Trainer:
         most, steps_B = self.config.training.supervision_steps, self.carry.steps_B
         if most == 1:
             return steps_B >= 1
-        explores_B = torch.rand(len(steps_B), generator=self.halting) < self.config.training.halt_exploration
-        least_B = explores_B * torch.randint(2, most + 1, (len(steps_B),), generator=self.halting)
+        rows = self.config.training.batch_size
+        explores_B = torch.rand(rows, generator=self.halting) < self.config.training.halt_exploration
+        least_B = distributed.share(explores_B * torch.randint(2, most + 1, (rows,), generator=self.halting))
         return ((steps_B >= most) | (halt_logit_B > 0)) & (steps_B >= least_B.to(self.device, non_blocking=True))
 
     # --- what is told
 
-    def _add_to_window(self, losses: Losses) -> None:
-        """Losses of all rows; accuracies of those that halted, as the official trainer counts them."""
+    def _add_to_window(self, losses: Losses) -> Tensor:
+        """Losses of all rows; accuracies of those that halted, as the official trainer counts them. The step's loss."""
         halted_B = self.carry.halted_B
         exact, cells = (losses.exact_B & halted_B).sum(), (losses.cell_accuracy_B * halted_B).sum()
         values = (losses.total.detach(), losses.lm, losses.halt, exact, cells, halted_B.sum())
-        self.window += torch.stack([value.double() for value in values])
+        of_step = distributed.summed(torch.stack([value.double() for value in values]))
+        self.window += of_step
         self.window_steps += 1
+        return of_step[0]
 
     def window_metrics(self) -> Metrics:
         """Means since the last call; begins a new window."""
@@ -330,10 +333,11 @@ class Trainer:
         check_weights(model, self.step)
         store = self.store.state_dict()
         training = {f"optimiser.{name}": x for name, x in optimiser_tensors(self.optimiser, self.model).items()}
-        training |= {f"carry.{name}": x for name, x in _carry_tensors(self.carry).items()}
         training |= {f"store.{name}": x for name, x in store.items() if isinstance(x, Tensor)}
         training |= {"generator.batches": self.batches.get_state(), "generator.halting": self.halting.get_state()}
         training["window"] = self.window
+        distributed.check_equal(model | training)
+        training |= {f"carry.{name}": distributed.whole(x) for name, x in _carry_tensors(self.carry).items()}
         state = {
             "config": to_json(self.config),
             "settled_store": to_json(self.store_config),
@@ -353,7 +357,8 @@ class Trainer:
         self.model.load_state_dict(_under("raw.", checkpoint.model))
         self.averaged.load_state_dict(_under("raw.", checkpoint.model) | _under("ema.", checkpoint.model))
         load_optimiser_tensors(self.optimiser, self.model, _under("optimiser.", training))
-        self.carry = _carry({name: x.to(self.device) for name, x in _under("carry.", training).items()})
+        carry = {name: distributed.share(x).to(self.device) for name, x in _under("carry.", training).items()}
+        self.carry = _carry(carry)
         store = {name: x.to(self.device) for name, x in _under("store.", training).items()}
         self.store.load_state_dict(store | state["store"])
         self.batches.set_state(training["generator.batches"])

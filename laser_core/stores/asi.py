@@ -11,6 +11,7 @@ from collections import Counter
 import torch
 from torch import Tensor
 
+from laser_core.distributed import summed
 from laser_core.events import Trace
 from laser_core.stores.base import StateDict, in_float32
 from laser_core.stores.laser import LinearInputs
@@ -47,7 +48,7 @@ class Asi(LinearInputs):
         if start_DK is None:
             start_DK = random_basis(x_ND.shape[-1], self._rank, name).to(x_ND)
         with in_float32(x_ND):
-            basis_DK = torch.linalg.qr(x_ND.T @ (x_ND @ start_DK)).Q
+            basis_DK = torch.linalg.qr(summed(x_ND.T @ (x_ND @ start_DK))).Q
         if self._step:  # looks from outside of training leave no trace
             self._bases[name] = basis_DK
         return self.keep(basis_DK, site, "basis")

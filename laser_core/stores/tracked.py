@@ -70,10 +70,13 @@ class TrackedStore(BasedStore):
 
     def end_step(self) -> list[Trace]:
         super().end_step()
-        traces = [tracker.end_step(self._step) for tracker in self.trackers.values()]
+        # In one order: a resumed store knows its sites in another than one that met them, and processes that train together
+        # must sum over the same site at a time.
+        trackers = [self.trackers[site] for site in sorted(self.trackers)]
+        traces = [tracker.end_step(self._step) for tracker in trackers]
         self._step = 0
         if self.budget and any(traces):
-            self.spread_budget([tracker for tracker in self.trackers.values() if tracker.known])
+            self.spread_budget([tracker for tracker in trackers if tracker.known])
         return [self._as_it_stands(trace) for trace in traces if trace is not None]
 
     def _as_it_stands(self, trace: Trace) -> Trace:
