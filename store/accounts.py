@@ -1,4 +1,5 @@
-"""What users have used of the pool: attempts that have ended are charged to their owner once, running ones as they stand."""
+"""What users have used of the pool: attempts that have ended are charged to their owner once, for each
+of their devices, running ones as they stand."""
 
 from __future__ import annotations
 
@@ -9,7 +10,9 @@ from store.states import LEASED
 from store.tables import attempts, runs, users
 
 _UNCHARGED = (
-    sa.select(attempts.c.run, attempts.c.epoch, attempts.c.started_at, attempts.c.ended_at, runs.c.owner_id)
+    sa.select(
+        attempts.c.run, attempts.c.epoch, attempts.c.started_at, attempts.c.ended_at, runs.c.owner_id, runs.c.gpus
+    )
     .join(runs, runs.c.number == attempts.c.run)
     .where(attempts.c.is_charged.is_(False))
 )
@@ -26,7 +29,8 @@ def read_accounts(connection: sa.Connection, policy: Policy, now: float) -> dict
     }
     for row in connection.execute(_UNCHARGED):
         of = made[row.owner_id]
-        made[row.owner_id] = of._replace(usage=of.usage + policy.accrued(row.started_at, row.ended_at, now))
+        used = row.gpus * policy.accrued(row.started_at, row.ended_at, now)
+        made[row.owner_id] = of._replace(usage=of.usage + used)
     holding = sa.select(runs.c.owner_id, sa.func.count()).where(runs.c.state.in_(LEASED)).group_by(runs.c.owner_id)
     for owner_id, running in connection.execute(holding):
         made[owner_id] = made[owner_id]._replace(running=running)
@@ -38,7 +42,8 @@ def settle(connection: sa.Connection, policy: Policy, now: float) -> None:
     owed: dict[str, float] = {}
     ended = connection.execute(_UNCHARGED.where(attempts.c.ended_at.is_not(None))).all()
     for row in ended:
-        owed[row.owner_id] = owed.get(row.owner_id, 0.0) + policy.accrued(row.started_at, row.ended_at, now)
+        used = row.gpus * policy.accrued(row.started_at, row.ended_at, now)
+        owed[row.owner_id] = owed.get(row.owner_id, 0.0) + used
         once = sa.and_(attempts.c.run == row.run, attempts.c.epoch == row.epoch)
         connection.execute(sa.update(attempts).where(once).values(is_charged=True))
     stored = sa.select(users.c.id, users.c.usage, users.c.usage_at).where(users.c.id.in_(owed))

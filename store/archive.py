@@ -30,6 +30,7 @@ from store.database import read
 from store.errors import Conflict
 from store.notes import MOST_TAGS, NOTE_LENGTH, TAG_LENGTH
 from store.policy import Priority
+from store.requests import MOST_GPUS
 from store.runs import Run, get_run, number_of
 from store.settings import Settings
 from store.states import FINAL
@@ -126,6 +127,7 @@ class Facts:
     datasets: dict[str, Sha256]
     files: tuple[File, ...]
     checkout: checkouts.CheckoutDetails | None = None  # archives of before there were any have none
+    gpus: Annotated[int, Field(ge=1, le=MOST_GPUS)] = 1
 
 
 def write(engine: sa.Engine, settings: Settings, run_id: str) -> Iterator[bytes]:

@@ -6,7 +6,7 @@ Each call takes ``now`` (seconds since 1970) so that tests need no waiting; it i
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,12 @@ from store.accounts import read_accounts, settle
 from store.artifacts import checkpoint_directory, run_directory
 from store.database import read, require_head_here, write
 from store.datasets import path as dataset_path
-from store.devices import Device, Room
+from store.devices import GPU_NEED, IS_GUESS, NEED, Device, Room
 from store.dialect import insert, lock_claims
 from store.errors import Conflict, Superseded
+from store.homes import Homes
 from store.leases import expire_leases as expire_leases
-from store.policy import BANDS, Policy, fair_shares
+from store.policy import BANDS, fair_shares
 from store.runs import lock
 from store.settings import MIB, Settings
 from store.states import FINAL, LEASED, RELEASED, State, move
@@ -44,8 +45,9 @@ class Claim:
     checkpoint: str | None  # folder name to resume from, under directory/"checkpoints"
     directory: Path  # of the run's artifacts
     files: dict[str, Path]  # datasets by the name that the configuration gives them
-    device: Device | None  # where it is carried out, if the worker has named its devices
-    memory_bytes: int  # it may hold there; 0 for any number
+    devices: tuple[Device, ...]  # where it is carried out, if the worker has named its devices
+    gpus: int  # processes that train together, each on one of them
+    memory_bytes: int  # it may hold on each; 0 for any number
     source_checkpoint: Path | None  # for eval and analysis: the training run's checkpoint folder
 
 
@@ -76,7 +78,7 @@ def claim_run(
     now: float | None = None,
 ) -> Claim | None:
     """Takes the run whose turn it is by the policy among those that this worker may take, or None when there is none; it
-    fits into the memory that is left on one of the ``devices``.
+    fits into the memory that is left on one of the ``devices``, or on as many as it needs.
     ``settings`` say where files lie, what the worker's pools are and what the policy is. A drained worker gets nothing; one
     that carries out ``seats`` runs gets inspections alone, which are short.
 
@@ -91,18 +93,19 @@ def claim_run(
             time.time() if now is None else now
         )  # after the wait for the lock, or the lease would be the shorter for it
         room = Room(connection, devices)
-        may_take = sa.and_(room.fits(), _allowed(connection, worker_id, seats))
-        number = _next(connection, settings.policy, settings.pool_labels, may_take, now)
-        if number is None:
+        turn = _next(connection, settings, room, _allowed(connection, worker_id, seats), now)
+        if turn is None:
             return None
+        number, room = turn
         query = sa.select(runs, room.need.label("need")).where(runs.c.number == number)
         row = connection.execute(query.with_for_update()).one()
         if row.state != State.queued:  # cancelled a moment ago; the doorbell rings again for the next
             return None
         epoch = row.epoch + 1
-        device, need = room.place(row.need), row.need
-        if device is not None and device.memory_bytes:
-            need = min(need, device.memory_bytes)
+        chosen, need = room.place(row.need, row.gpus), row.need
+        size = min((device.memory_bytes for device in chosen), default=0)
+        if size:
+            need = min(need, size)
         move(
             connection,
             row.number,
@@ -116,7 +119,7 @@ def claim_run(
             lease_until=now + lease_s,
             started_at=row.started_at or now,
             step=row.checkpoint_step or 0,
-            device=device.uid if device else None,
+            device=" ".join(device.uid for device in chosen) or None,
             memory_held=need,
         )
         attempt = {"run": row.number, "epoch": epoch, "worker_id": worker_id, "started_at": now, "is_charged": False}
@@ -128,8 +131,9 @@ def claim_run(
             checkpoint=row.checkpoint,
             directory=run_directory(settings, row.id),
             files=_files(connection, settings, row.number),
-            device=device,
-            memory_bytes=min(max(need, row.memory), device.memory_bytes) if device else 0,
+            devices=chosen,
+            gpus=row.gpus,
+            memory_bytes=min(max(need, row.memory), size),
             source_checkpoint=_source_checkpoint(connection, settings, row.source),
         )
 
@@ -145,29 +149,45 @@ def _allowed(connection: sa.Connection, worker_id: str, seats: int | None) -> sa
 
 
 def _next(
-    connection: sa.Connection, policy: Policy, pools: tuple[str, ...], may_take: sa.ColumnElement[bool], now: float
-) -> int | None:
-    """Number of the run to start. Within a user's band the oldest is first, so one run of each is enough to compare."""
-    query = (
-        sa.select(runs.c.owner_id, runs.c.band, sa.func.min(runs.c.number).label("number"))
-        .where(READY, runs.c.pool.in_(("", *pools)), runs.c.schema_version <= SCHEMA_VERSION, may_take)
-        .group_by(runs.c.owner_id, runs.c.band)
-    )
-    firsts = connection.execute(query).all()
-    if not firsts:
+    connection: sa.Connection, settings: Settings, room: Room, allowed: sa.ColumnElement[bool], now: float
+) -> tuple[int, Room] | None:
+    """Number of the run to start, and where there is room for it."""
+    policy, mine = settings.policy, sa.and_(allowed, runs.c.pool.in_(("", *settings.pool_labels)))
+    fitting = _firsts(connection, mine, room.fits())
+    if not fitting:
         return None
+    large = _firsts(connection, runs.c.gpus > 1, by=(runs.c.gpus, runs.c.pool, runs.c.memory_asked))
     settle(connection, policy, now)
     accounts = read_accounts(connection, policy, now)
-    shares = fair_shares(policy, accounts, {row.owner_id for row in firsts})
-    times = sa.select(runs.c.number, runs.c.created_at).where(runs.c.number.in_([row.number for row in firsts]))
-    submitted = {row.number: row.created_at for row in connection.execute(times)}
+    shares = fair_shares(policy, accounts, {row.owner_id for row in (*fitting, *large)})
 
     def turn(row: Any) -> tuple[int, float, float, int]:
-        at = submitted[row.number]
-        return row.band, -policy.priority(shares[row.owner_id][1], now - at), at, row.number
+        waited = now - row.created_at
+        return row.band, -policy.priority(shares[row.owner_id][1], waited), row.created_at, row.number
 
-    allowed = [row for row in firsts if not accounts[row.owner_id].is_at_limit]
-    return min(allowed, key=turn).number if allowed else None
+    def first(rows: Iterable[Any]) -> Any:
+        return min((row for row in rows if not accounts[row.owner_id].is_at_limit), key=turn, default=None)
+
+    known = Homes(connection, settings.lease_s, now) if large else None
+    homes = {row: home for row in large if known and (home := known.of(row))}
+    best, keeper = first(fitting), first(homes)
+    if best and keeper and turn(keeper) < turn(best) and room.has_any(homes[keeper].uids):
+        beside = room.without(homes[keeper].uids)
+        best = first(_firsts(connection, mine, sa.or_(beside.fits(), sa.and_(IS_LIGHT, room.fits()))))
+        room = room if best and best.is_light else beside
+    return None if best is None else (best.number, room)
+
+
+def _firsts(
+    connection: sa.Connection, *conditions: sa.ColumnElement[bool], by: Sequence[sa.ColumnElement[Any]] = ()
+) -> Sequence[sa.Row[Any]]:
+    """The runs to compare: within a user's band the oldest is first, so one of each is enough."""
+    oldest = sa.select(sa.func.min(runs.c.number)).where(READY, runs.c.schema_version <= SCHEMA_VERSION, *conditions)
+    columns = (runs.c.number, runs.c.owner_id, runs.c.band, runs.c.created_at, runs.c.gpus, runs.c.pool)
+    needs = (NEED.label("need"), GPU_NEED.label("gpu_need"), IS_GUESS.label("is_guess"), IS_LIGHT.label("is_light"))
+    query = sa.select(*columns, *needs)
+    numbers = connection.execute(oldest.group_by(runs.c.owner_id, runs.c.band, *by)).scalars().all()
+    return connection.execute(query.where(runs.c.number.in_(numbers))).all() if numbers else ()
 
 
 def mark_running(engine: sa.Engine, run_id: str, epoch: int, *, now: float | None = None) -> None:
@@ -285,7 +305,7 @@ def grow(engine: sa.Engine, run_id: str, epoch: int, reason: str, *, now: float 
             reason += "; it was given more before, so it isn't tried again"
         else:
             config = parse_run(row.config)
-            guess = start_bytes(config) if isinstance(config, TrainConfig) else 0
+            guess = start_bytes(config, processes=row.gpus) if isinstance(config, TrainConfig) else 0
             larger = max(2 * row.memory, guess)
             also = {"memory": larger, "memory_held": None, "memory_grown": True}
             reason += f"; {'back in the queue' if target == State.queued else 'goes on'} with {larger / MIB:.0f} MiB"

@@ -1,13 +1,15 @@
 """Devices, and how runs share one by memory.
 
 A run reserves what it may need at its start; once it has got going, what it was measured to hold. A run that doesn't fit
-into what is left anywhere is passed over by claims, and others aren't kept waiting for it.
+into what is left anywhere is passed over by claims, and others aren't kept waiting for it; but see homes.py for runs that
+need several devices.
 """
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -68,28 +70,44 @@ class Room:
     """What is free on a worker's devices, which are either all GPUs or none."""
 
     def __init__(self, connection: sa.Connection, found: Sequence[Device]) -> None:
-        taken = {uid: (reserved, count) for uid, reserved, _, count in _taken(connection, [d.uid for d in found])}
+        taken = _taken(connection)
         self.need = GPU_NEED if any(device.visible for device in found) else NEED
-        self._free = {}
+        self._free: dict[Device, tuple[float, int]] = {}
+        self._is_named = bool(found)
         for device in found:
-            reserved, count = taken.get(device.uid, (0, 0))
+            reserved, _, count = taken.get(device.uid, (0, 0, 0))
             free = device.memory_bytes - reserved if device.memory_bytes else math.inf
             self._free[device] = (free, count)
 
     def fits(self) -> sa.ColumnElement[bool]:
-        """The condition on runs. A guess that is more than a whole device gets a device of its own."""
-        most = max((free for free, _ in self._free.values()), default=math.inf)
-        if most == math.inf:
-            return sa.true()
-        is_one_empty = any(not count for _, count in self._free.values())
-        return sa.or_(self.need <= most, sa.and_(IS_GUESS, sa.literal(is_one_empty)))
+        """The condition on runs. A guess that is more than a whole device gets devices of its own."""
+        if not self._is_named:
+            return runs.c.gpus == 1
+        most = sorted((free for free, _ in self._free.values()), reverse=True)
+        empty = sum(not count for _, count in self._free.values())
+        return sa.or_(sa.false(), *(self._fit(gpus, free, empty) for gpus, free in enumerate(most, 1)))
 
-    def place(self, need: int) -> Device | None:
-        """Where most is free, of those where it fits; None without devices."""
+    def _fit(self, gpus: int, free: float, empty: int) -> sa.ColumnElement[bool]:
+        """For runs on so many devices, of which the fullest has ``free``."""
+        has_room = sa.true() if free == math.inf else self.need <= free
+        return sa.and_(runs.c.gpus == gpus, sa.or_(has_room, sa.and_(IS_GUESS, sa.literal(empty >= gpus))))
+
+    def place(self, need: int, gpus: int) -> tuple[Device, ...]:
+        """Where most is free, of those where it fits; nowhere without devices."""
         order = sorted(self._free, key=lambda device: (-self._free[device][0], self._free[device][1]))
         fitting = [device for device in order if self._free[device][0] >= need]
         empty = [device for device in order if not self._free[device][1]]
-        return next(iter(fitting or empty), None)
+        return tuple((fitting if len(fitting) >= gpus else empty)[:gpus])
+
+    def has_any(self, uids: Collection[str]) -> bool:
+        """Whether one of these devices is among them."""
+        return any(device.uid in uids for device in self._free)
+
+    def without(self, uids: Collection[str]) -> Room:
+        """The room that is left beside these devices."""
+        less = copy.copy(self)
+        less._free = {device: free for device, free in self._free.items() if device.uid not in uids}
+        return less
 
 
 def announce(connection: sa.Connection, worker_id: str, found: Sequence[Device]) -> None:
@@ -104,7 +122,7 @@ def announce(connection: sa.Connection, worker_id: str, found: Sequence[Device])
 def seen(connection: sa.Connection) -> dict[str, tuple[Seen, ...]]:
     """Every worker's devices, by its id."""
     rows = connection.execute(sa.select(devices).order_by(devices.c.worker, devices.c.uid)).all()
-    taken = {each[0]: each[1:] for each in _taken(connection, [row.uid for row in rows])}
+    taken = _taken(connection)
     known: dict[str, list[Seen]] = {}
     for row in rows:
         reserved, held, count = taken.get(row.uid, (0, 0, 0))
@@ -113,9 +131,12 @@ def seen(connection: sa.Connection) -> dict[str, tuple[Seen, ...]]:
     return {worker: tuple(found) for worker, found in known.items()}
 
 
-def _taken(connection: sa.Connection, uids: Sequence[str]) -> list[tuple[str, int, int, int]]:
-    """(device, bytes reserved, bytes measured, runs) of those that hold something."""
-    reserved, held = (sa.func.coalesce(sa.func.sum(column), 0) for column in (runs.c.memory_held, runs.c.memory_peak))
-    query = sa.select(runs.c.device, reserved, held, sa.func.count()).group_by(runs.c.device)
-    rows = connection.execute(query.where(runs.c.state.in_(LEASED), runs.c.device.in_(uids))).all()
-    return [(row[0], int(row[1]), int(row[2]), row[3]) for row in rows]
+def _taken(connection: sa.Connection) -> dict[str, tuple[int, int, int]]:
+    """(bytes reserved, bytes measured, runs) of the devices that hold something, by uid."""
+    held = sa.select(runs.c.device, runs.c.memory_held, runs.c.memory_peak)
+    taken: dict[str, tuple[int, int, int]] = {}
+    for row in connection.execute(held.where(runs.c.state.in_(LEASED), runs.c.device.is_not(None))):
+        for uid in row.device.split():
+            reserved, measured, count = taken.get(uid, (0, 0, 0))
+            taken[uid] = (reserved + (row.memory_held or 0), measured + (row.memory_peak or 0), count + 1)
+    return taken

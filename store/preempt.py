@@ -14,10 +14,12 @@ from store.accounts import read_accounts
 from store.claims import IS_LEAVING, IS_LIGHT, READY
 from store.database import write
 from store.devices import GPU_NEED, IS_GUESS, NEED, Seen, is_gpu, seen
+from store.homes import Home, Homes
 from store.policy import BANDS
 from store.settings import Settings
 from store.states import LEASED, State
 from store.tables import attempts, runs, workers
+from store.workers import takes
 
 LOW = BANDS["low"]
 
@@ -32,8 +34,10 @@ def make_way(engine: sa.Engine, settings: Settings, *, now: float | None = None)
     with write(engine) as connection:
         accounts = read_accounts(connection, settings.policy, now)
         columns = (
+            runs.c.number,
             runs.c.owner_id,
             runs.c.pool,
+            runs.c.gpus,
             NEED.label("need"),
             GPU_NEED.label("gpu_need"),
             IS_GUESS.label("is_guess"),
@@ -42,7 +46,8 @@ def make_way(engine: sa.Engine, settings: Settings, *, now: float | None = None)
         query = sa.select(*columns).where(READY, runs.c.band < LOW).order_by(runs.c.band, runs.c.number)
         waiting = [row for row in connection.execute(query) if not accounts[row.owner_id].is_at_limit]
         places = _places(connection, settings, now) if waiting else []
-        asked = [run for row in waiting for run in _serve(places, row)]
+        homes = Homes(connection, settings.lease_s, now) if any(row.gpus > 1 for row in waiting) else None
+        asked = [run for row in waiting for run in _serve(places, row, homes)]
         leave = sa.update(runs).where(runs.c.number.in_([run.number for run in asked]))
         connection.execute(leave.values(preempted=runs.c.epoch))
         return [run.id for run in asked]
@@ -53,6 +58,7 @@ class _Place:
     """A worker as it will be once all that were asked to leave are gone. ``free`` is the memory of its devices by uid,
     ``may_go`` its runs that may be asked, the newest first."""
 
+    worker: str
     labels: list[str]
     seats: int
     devices: dict[str, Seen]
@@ -60,43 +66,61 @@ class _Place:
     may_go: list[Any]
 
 
-def _serve(places: Iterable[_Place], waiting: sa.Row[Any]) -> list[sa.Row[Any]]:
+def _serve(places: Iterable[_Place], waiting: sa.Row[Any], homes: Homes | None) -> list[sa.Row[Any]]:
     """Finds room for a run: the fewest that must go for it, who are gone then. None where there is room, or never will be."""
-    found: list[tuple[list[sa.Row[Any]], _Place, str, float]] = []
+    found: list[tuple[list[sa.Row[Any]], _Place, frozenset[str], float]] = []
+    home = homes.of(waiting) if homes and waiting.gpus > 1 else None
     for place in places:
         if waiting.pool and waiting.pool not in place.labels:
             continue
-        for uid, device in place.devices.items():
-            need = waiting.gpu_need if is_gpu(device) else waiting.need
-            if waiting.is_guess and device.memory_bytes:  # one that is more than a whole device gets one to itself
-                need = min(need, device.memory_bytes)
-            if (going := _going(place, uid, need, waiting.seats)) is not None:
-                found.append((going, place, uid, need))
+        for uids in _choices(place, waiting, home):
+            devices = [place.devices[uid] for uid in uids]
+            need = waiting.gpu_need if any(map(is_gpu, devices)) else waiting.need
+            sizes = [device.memory_bytes for device in devices]
+            if waiting.is_guess and all(sizes):  # one that is more than a whole device gets one to itself
+                need = min(need, *sizes)
+            if (going := _going(place, uids, need, waiting.seats)) is not None:
+                found.append((going, place, uids, need))
     if not found:
         return []
-    going, place, uid, need = min(found, key=lambda each: len(each[0]))
+    going, place, uids, need = min(found, key=lambda each: len(each[0]))
     for run in going:
         place.may_go.remove(run)
         place.seats += 1
-        if run.device in place.free:
-            place.free[run.device] += run.memory_held or 0
+        for uid in _uids(run) & place.free.keys():
+            place.free[uid] += run.memory_held or 0
     place.seats -= waiting.seats
-    place.free[uid] -= need
+    for uid in uids:
+        place.free[uid] -= need
     return going
 
 
-def _going(place: _Place, uid: str, need: float, wanted: int) -> list[sa.Row[Any]] | None:
-    """Who must go for ``wanted`` seats, and for ``need`` bytes of a device; None where all of them are not enough."""
+def _choices(place: _Place, waiting: sa.Row[Any], home: Home | None) -> list[frozenset[str]]:
+    """The devices that a run may get at a place: any one; or those that are kept for it, where it needs several."""
+    if waiting.gpus == 1:
+        return [frozenset({uid}) for uid in place.devices]
+    return [home.uids] if home and home.worker == place.worker else []
+
+
+def _going(place: _Place, uids: frozenset[str], need: float, wanted: int) -> list[sa.Row[Any]] | None:
+    """Who must go for ``wanted`` seats, and for ``need`` bytes of every device; None where all of them are not enough."""
     going: list[sa.Row[Any]] = []
-    seats, free = place.seats, place.free[uid]
+    seats, free = place.seats, {uid: place.free[uid] for uid in uids}
     for run in place.may_go:
-        if seats >= wanted and free >= need:
+        short = {uid for uid, left in free.items() if left < need}
+        if seats >= wanted and not short:
             break
-        if free >= need or run.device == uid:
+        if not short or short & _uids(run):
             going.append(run)
             seats += 1
-            free += (run.memory_held or 0) if run.device == uid else 0
-    return going if seats >= wanted and free >= need else None
+            for uid in _uids(run) & uids:
+                free[uid] += run.memory_held or 0
+    return going if seats >= wanted and min(free.values()) >= need else None
+
+
+def _uids(run: sa.Row[Any]) -> set[str]:
+    """The devices that it holds."""
+    return set((run.device or "").split())
 
 
 def _places(connection: sa.Connection, settings: Settings, now: float) -> list[_Place]:
@@ -113,9 +137,10 @@ def _places(connection: sa.Connection, settings: Settings, now: float) -> list[_
     leaving: dict[str, int] = {}
     for row in rows:
         if row.is_leaving:
-            leaving[row.device] = leaving.get(row.device, 0) + (row.memory_held or 0)
+            for uid in _uids(row):
+                leaving[uid] = leaving.get(uid, 0) + (row.memory_held or 0)
     known = seen(connection)
-    alive = sa.select(workers).where(workers.c.seen_at >= now - settings.lease_s, workers.c.drained_at.is_(None))
+    alive = sa.select(workers).where(takes(settings.lease_s, now))
     places = []
     for worker in connection.execute(alive):
         mine = [row for row in rows if row.worker_id == worker.id and not row.is_leaving]
@@ -130,7 +155,14 @@ def _places(connection: sa.Connection, settings: Settings, now: float) -> list[_
             if row.band == LOW and row.state == State.running and row.started_at <= now - settings.preempt_after_s
         ]
         places.append(
-            _Place(worker.pools.split(), worker.slots - sum(not row.is_light for row in mine), devices, free, may_go)
+            _Place(
+                worker.id,
+                worker.pools.split(),
+                worker.slots - sum(not row.is_light for row in mine),
+                devices,
+                free,
+                may_go,
+            )
         )
     return places
 

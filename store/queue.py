@@ -18,12 +18,14 @@ import sqlalchemy as sa
 
 from store.accounts import read_accounts
 from store.database import read
-from store.devices import IS_GUESS, NEED, seen
+from store.devices import GPU_NEED, IS_GUESS, NEED, seen
+from store.homes import Homes
 from store.policy import NAMES, Account, Policy, Priority, fair_shares
 from store.settings import MIB, Settings
 from store.states import LEASED, State
 from store.tables import runs, users, workers
 from store.waits import unmet
+from store.workers import takes
 
 LOOKED_AT = 500  # newest finished runs, for how long they took
 
@@ -120,7 +122,7 @@ def look(engine: sa.Engine, settings: Settings, *, now: float | None = None) -> 
 _COLUMNS = (
     runs.c.id, runs.c.name, runs.c.number, runs.c.owner_id, runs.c.band, runs.c.pool, runs.c.created_at, runs.c.kind,
     runs.c.store_kind, runs.c.config_hash, runs.c.steps, runs.c.checkpoint_step, runs.c.time_limit_s,
-    NEED.label("need"), IS_GUESS.label("is_guess"),
+    runs.c.gpus, NEED.label("need"), GPU_NEED.label("gpu_need"), IS_GUESS.label("is_guess"),
 )  # fmt: skip
 
 
@@ -209,9 +211,10 @@ class _Memory:
 
     def __init__(self, connection: sa.Connection, settings: Settings, now: float) -> None:
         known = seen(connection)
+        self._homes = Homes(connection, settings.lease_s, now)
         self._size: dict[str, float] = {}
         self._free: dict[str, float] = {}
-        for worker in connection.execute(sa.select(workers.c.id, workers.c.pools).where(_takes(settings, now))):
+        for worker in connection.execute(sa.select(workers.c.id, workers.c.pools).where(takes(settings.lease_s, now))):
             for device in known.get(worker.id, ()):
                 size = device.memory_bytes or math.inf
                 for label in ("", *worker.pools.split()):
@@ -220,13 +223,25 @@ class _Memory:
 
     def is_too_large(self, row: Any) -> str:
         """Why it never starts; empty where it may."""
+        if row.gpus > 1:
+            return self._is_too_many(row)
         size = self._size.get(row.pool, math.inf)
         if row.is_guess or row.need <= size:
             return ""
         return f"asks for {row.need / MIB:.0f} MiB; the largest device that it may use has {size / MIB:.0f}"
 
+    def _is_too_many(self, row: Any) -> str:
+        if self._homes.of(row):
+            return ""
+        if (most := self._homes.most(row.pool)) < row.gpus:
+            return f"asks for {row.gpus} GPUs of one worker; the most that one has is {most}"
+        return f"asks for {row.need / MIB:.0f} MiB on each of {row.gpus} GPUs, which no worker has"
+
     def is_short(self, row: Any) -> str:
         """Why it doesn't start now; empty where it may."""
+        if row.gpus > 1 and (home := self._homes.of(row)):
+            short = f"needs {row.gpus} GPUs at once, worker {home.worker} has {home.free} free"
+            return short if home.free < row.gpus else ""
         free, size = self._free.get(row.pool, math.inf), self._size.get(row.pool, math.inf)
         return f"waits for {row.need / MIB:.0f} MiB on a device" if min(row.need, size) > free else ""
 
@@ -264,18 +279,13 @@ def _slots(connection: sa.Connection, settings: Settings, durations: _Durations,
     columns = (*_COLUMNS, runs.c.worker_id, runs.c.step, runs.c.step_time_s, runs.c.state_since)
     for row in connection.execute(sa.select(*columns).where(runs.c.state.in_(LEASED))):
         held.setdefault(row.worker_id, []).append(_left(row, durations, now))
-    alive = sa.select(workers).where(_takes(settings, now)).order_by(workers.c.id)
+    alive = sa.select(workers).where(takes(settings.lease_s, now)).order_by(workers.c.id)
     slots: list[_Slot] = []
     for worker in connection.execute(alive):
         busy = sorted(held.get(worker.id, ()))[: worker.slots]
         for free_in_s in busy + [0.0] * (worker.slots - len(busy)):
             slots.append(_Slot(free_in_s, len(slots), frozenset(worker.pools.split())))
     return slots
-
-
-def _takes(settings: Settings, now: float) -> sa.ColumnElement[bool]:
-    """The condition on workers that take runs."""
-    return sa.and_(workers.c.seen_at >= now - settings.lease_s, workers.c.drained_at.is_(None))
 
 
 def _left(row: Any, durations: _Durations, now: float) -> float:

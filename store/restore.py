@@ -108,6 +108,7 @@ def _target(settings: Settings, run_id: str, file: File) -> Path:
 def _values(facts: Facts, now: float) -> dict[str, Any]:
     """Columns of the run's row."""
     same = (
+        "gpus",
         "time_limit_s",
         "memory_asked",
         "memory",

@@ -36,12 +36,13 @@ class Run:
     owner_name: str
     priority: Priority
     pool: str  # the label that its worker must have; empty for any
+    gpus: int  # devices of one worker that it needs
     time_limit_s: float | None
     memory_asked: int | None  # bytes on its device, where its owner said
     memory: int  # bytes to start with
     memory_held: int | None  # bytes reserved for it
     memory_peak: int | None  # bytes measured
-    device: str | None
+    device: str | None  # uids of those it was last on, between blanks
     after: tuple[str, ...]  # ids of runs that must have succeeded
     state: State
     reason: str

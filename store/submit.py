@@ -48,8 +48,8 @@ def create_run(
     same content that the owner may see. Inspections go to the high band whatever ``request`` says: somebody waits for them,
     and their time is limited.
 
-    Raises Conflict for the same key with another configuration, Refused when a dataset, the checkpoint's run or one to come
-    after isn't there or not the owner's to see.
+    Raises Conflict for the same key with another configuration, Refused when the devices can't share it, or when a dataset, the
+    checkpoint's run or one to come after isn't there or not the owner's to see.
     """
     now = time.time() if now is None else now
     with write(engine) as connection:
@@ -68,6 +68,7 @@ def queue_run(
     """``create_run`` inside a transaction."""
     if earlier := _earlier(connection, config, owner_id, idempotency_key):
         return earlier, False
+    _check_gpus(config, request.gpus)
     source = _source(connection, config, owner_id)
     inputs = _inputs(connection, config, source)
     content = inspections.content_of(connection, config, source, inputs)
@@ -76,8 +77,8 @@ def queue_run(
     values = row_values(config, source, now) | {"owner_id": owner_id, "idempotency_key": idempotency_key}
     band = BANDS["high" if config.kind == "inspect" else request.priority]
     values |= {"band": band, "pool": clean(request.pool, 40), "time_limit_s": request.time_limit_s}
-    memory = request.memory_bytes or _guess(connection, config, inputs)
-    values |= {"content": content, "memory_asked": request.memory_bytes, "memory": memory}
+    memory = request.memory_bytes or _guess(connection, config, inputs, request.gpus)
+    values |= {"gpus": request.gpus, "content": content, "memory_asked": request.memory_bytes, "memory": memory}
     after = find_after(connection, request.after, _seen(connection, owner_id)) if request.after else {}
     once = insert(connection, runs).on_conflict_do_nothing(index_elements=["owner_id", "idempotency_key"])
     row = connection.execute(once.returning(runs), values).one_or_none()
@@ -148,15 +149,27 @@ def _source(connection: sa.Connection, config: RunConfig, owner_id: str) -> sa.R
     return row
 
 
-def _guess(connection: sa.Connection, config: RunConfig, inputs: list[dict[str, str]]) -> int:
-    """Bytes that a run may need at its start; 0 where nobody knows."""
+def _check_gpus(config: RunConfig, gpus: int) -> None:
+    """Raises Refused for what several devices can't share."""
+    if gpus == 1:
+        return
+    if not isinstance(config, TrainConfig):
+        raise Refused(Problem("gpus", f"only training is shared by several devices; expected 1 for kind {config.kind}"))
+    if rest := config.training.batch_size % gpus:
+        size = config.training.batch_size
+        message = f"a batch of {size} puzzles can't be shared evenly by {gpus} devices; choose a multiple of {gpus}"
+        raise Refused(Problem("training.batch_size", f"{message}, such as {size + gpus - rest}, or other gpus"))
+
+
+def _guess(connection: sa.Connection, config: RunConfig, inputs: list[dict[str, str]], gpus: int) -> int:
+    """Bytes that a run may need at its start on each of its devices; 0 where nobody knows."""
     if not isinstance(config, TrainConfig):
         return 0
     ids = [row["dataset_id"] for row in inputs]
     side = (
         connection.execute(sa.select(sa.func.max(datasets.c.size)).where(datasets.c.id.in_(ids))).scalar() if ids else 0
     )
-    return start_bytes(config, (side or 0) ** 2)
+    return start_bytes(config, (side or 0) ** 2, gpus)
 
 
 def _seen(connection: sa.Connection, owner_id: str) -> sa.ColumnElement[bool]:

@@ -110,13 +110,14 @@ runs = Table(
     Column(
         "pool", sa.String(40), nullable=False, server_default=""
     ),  # a label that its worker must have; empty for any
+    Column("gpus", sa.Integer, nullable=False, server_default="1"),  # devices of one worker that it needs
     Column("time_limit_s", Time),  # of being carried out, over all attempts; NULL for none
-    Column("memory_asked", sa.BigInteger),  # bytes on its device, where its owner said
+    Column("memory_asked", sa.BigInteger),  # bytes on its device, on each of several, where its owner said
     Column("memory", sa.BigInteger, nullable=False, server_default="0"),  # bytes to start with: asked, guessed or grown
     Column("memory_held", sa.BigInteger),  # bytes reserved for it, once it was claimed
     Column("memory_peak", sa.BigInteger),  # bytes measured, once it had got going
     Column("memory_grown", sa.Boolean, nullable=False, server_default=sa.false()),  # it outgrew what it had
-    Column("device", sa.String(200)),  # devices.uid of the last
+    Column("device", sa.Text),  # devices.uid of those it was last on, between blanks
     Column("state", sa.String(20), nullable=False),
     Column("state_since", Time, nullable=False),
     Column("reason", sa.Text, nullable=False, server_default=""),

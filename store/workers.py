@@ -99,6 +99,11 @@ def drain(
     return next(worker for worker in list_workers(engine, now=now) if worker.id == row.id)
 
 
+def takes(lease_s: float, now: float) -> sa.ColumnElement[bool]:
+    """The condition on workers that take runs."""
+    return sa.and_(workers.c.seen_at >= now - lease_s, workers.c.drained_at.is_(None))
+
+
 def is_drained(connection: sa.Connection, worker_id: str) -> bool:
     """False for one that hasn't announced itself yet."""
     query = sa.select(workers.c.drained_at).where(workers.c.id == worker_id)

@@ -47,7 +47,7 @@ class Slot:
     settings: Settings
     worker_id: str
     threads: int
-    devices: tuple[Device, ...] = ()  # of the worker; each run gets one of them
+    devices: tuple[Device, ...] = ()  # of the worker; each run gets one of them, or several
     is_draining: Callable[[], bool] = lambda: False
     trainer: tuple[str, ...] = (sys.executable, "-m", "worker.trainer")
 
@@ -181,11 +181,12 @@ class Supervisor:
             spool=str(self._file("spool")),
             threads=self.slot.threads,
             memory_bytes=claim.memory_bytes,
+            processes=claim.gpus,
         )
 
     def _environment(self) -> dict[str, str]:
-        device = self.claim.device
-        gpu = {"CUDA_VISIBLE_DEVICES": device.visible} if device and device.visible else {}
+        visible = ",".join(device.visible for device in self.claim.devices if device.visible)
+        gpu = {"CUDA_VISIBLE_DEVICES": visible} if visible else {}
         # Threads that spin while they wait are ruinous where cores are shared: 2.5 s a step instead of 0.2 s with three
         # busy neighbours on two cores.
         return {"OMP_WAIT_POLICY": "PASSIVE", **scrubbed(os.environ), **gpu, "PYTHONUNBUFFERED": "1"}

@@ -1,4 +1,5 @@
-"""The training process: ``python -m worker.trainer JOB.json``. The only part of the worker that loads torch.
+"""The training process: ``python -m worker.trainer JOB.json``. With ``worker.launch`` the only part of the worker that loads
+torch: a job for several processes is theirs to carry out, started again with the launcher's pid.
 
 It knows neither database nor broker: it carries out the run and appends what happens to the spool. SIGTERM makes it end
 after the step at hand, with a checkpoint.
@@ -7,6 +8,7 @@ after the step at hand, with a checkpoint.
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import sys
 import threading
@@ -18,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 from laser_core.config import RunConfig, TrainConfig, parse_run
 from laser_core.events import Event, Log, Memory, Peak, Progress, Result, Started
-from worker.job import DONE, FAILED, NO_ROOM, STOPPED, TOO_BIG, Job
+from worker.job import DONE, FAILED, LOST, NO_ROOM, STOPPED, TOO_BIG, Job
+from worker.process import tie_to_parent
 from worker.room import is_no_room
 from worker.spool import SpoolWriter
 
@@ -28,25 +31,46 @@ if TYPE_CHECKING:
 TOLD_AGAIN = 1.05  # a peak is told again when it has grown by so much
 
 
-def main(path: str) -> int:
+def main(path: str, launcher: str = "") -> int:
     """Exit code: one of worker.job's."""
     stopping = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())  # before torch is loaded, which takes seconds
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for whoever started the worker
     job = Job.load(Path(path))
-    spool = SpoolWriter(Path(job.spool))
+    if launcher:
+        tie_to_parent(int(launcher))
+    elif job.processes > 1:
+        from worker.launch import launch
+
+        return STOPPED if stopping.is_set() else launch(Path(path), job.processes)
+    spool = (SpoolWriter if _leads() else _Follower)(Path(job.spool))
     warnings.showwarning = lambda message, *_, **__: spool.append(Log(str(message), "warning"))
     try:
         return _carry_out(job, spool, stopping)
     except Exception as error:
+        if type(error).__name__ == "PeerLost":  # laser_core.distributed's
+            return LOST
         traceback.print_exc()
-        with contextlib.suppress(OSError):  # the spool's disk may be the full one
-            spool.append(Log(_described(error), "error"))
+        if _leads() or not isinstance(error, ValueError | FloatingPointError):  # those come to all processes alike
+            with contextlib.suppress(OSError):  # the spool's disk may be the full one
+                spool.append(Log(_described(error), "error"))
         if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # the second is torch's
             return TOO_BIG
         return NO_ROOM if is_no_room(error) else FAILED
     finally:
         spool.close()
+
+
+def _leads() -> bool:
+    return os.environ.get("RANK", "0") == "0"  # the launcher's
+
+
+class _Follower(SpoolWriter):
+    """Of a process beside the first: it tells of what went wrong here alone; the rest all know alike."""
+
+    def append(self, event: Event) -> None:
+        if isinstance(event, Log) and event.level == "error":
+            super().append(event)
 
 
 def _carry_out(job: Job, spool: SpoolWriter, stopping: threading.Event) -> int:
@@ -103,4 +127,4 @@ def _described(error: Exception) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main(*sys.argv[1:]))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from store.states import State
-from worker.job import FAILED, NO_ROOM, STOPPED, TOO_BIG
+from worker.job import FAILED, LOST, NO_ROOM, SIGNALLED, STOPPED, TOO_BIG
 
 Asked = Literal["", "cancel", "pause", "limit", "preempt", "drain", "shutdown"]
 
@@ -46,6 +46,8 @@ Verdict = Finish | Release | Lose | Grow
 
 def judge(exit_code: int, has_result: bool, asked: Asked, step: int, error: str) -> Verdict:
     """``exit_code`` is negative for a signal; ``asked`` is why it was told to stop; ``error`` its last words."""
+    if exit_code > SIGNALLED:
+        exit_code = SIGNALLED - exit_code
     if has_result:
         return Finish(State.succeeded)
     if asked == "cancel":
@@ -54,7 +56,7 @@ def judge(exit_code: int, has_result: bool, asked: Asked, step: int, error: str)
         return Release(f"{error or 'no space left on the disk'}, at step {step}")
     if exit_code == TOO_BIG:
         return Grow(f"{error or 'out of memory'}, at step {step}")
-    if exit_code >= FAILED and exit_code != STOPPED:
+    if exit_code >= FAILED and exit_code not in (STOPPED, LOST):
         return Finish(State.failed, error or f"the training process ended with exit code {exit_code}")
     if asked == "limit":
         return Finish(State.failed, f"its time limit was reached at step {step}; its last checkpoint is kept")
@@ -67,6 +69,8 @@ def judge(exit_code: int, has_result: bool, asked: Asked, step: int, error: str)
         return Release(f"the worker {why} at step {step}")
     if exit_code == STOPPED:
         return Release(f"the training process was told to stop at step {step}")
+    if exit_code == LOST:
+        return Lose(f"its processes lost contact with each other at step {step}")
     if exit_code < 0:
         return Lose(f"the training process was killed by {_signal(-exit_code)} at step {step}")
     return Finish(State.failed, "the training process ended without a result")

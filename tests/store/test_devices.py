@@ -59,7 +59,7 @@ def test_each_run_goes_where_most_is_free(ask, take):
     for seed in range(4):
         ask(seed, 30)
     taken = [take(*devices) for _ in range(4)]
-    assert [claim.device.uid for claim in taken] == ["w1/cpu0", "w1/cpu0", "w1/cpu1", "w1/cpu0"]
+    assert [claim.devices[0].uid for claim in taken] == ["w1/cpu0", "w1/cpu0", "w1/cpu1", "w1/cpu0"]
     assert {claim.memory_bytes for claim in taken} == {30 * MIB}
 
 
@@ -68,7 +68,7 @@ def test_without_account_any_number_fits_and_goes_round(ask, take):
     for seed in range(4):
         ask(seed, 10**6)
     taken = [take(*devices) for _ in range(4)]
-    assert [claim.device.visible for claim in taken] == ["0", "1", "0", "1"]
+    assert [claim.devices[0].visible for claim in taken] == ["0", "1", "0", "1"]
     assert {claim.memory_bytes for claim in taken} == {0}
 
 

@@ -139,8 +139,8 @@ def start_worker(engine, database_url, settings, broker_url, tmp_path, eventuall
     """``start_worker(slots=2)``: a worker that has registered. All are killed at the end."""
     started = []
 
-    def start_worker(broker=broker_url, slots=1):
-        own = {"HOME": settings.home, "DATABASE_URL": database_url, "BROKER_URL": broker, "SLOTS": slots}
+    def start_worker(broker=broker_url, slots=1, **more):
+        own = more | {"HOME": settings.home, "DATABASE_URL": database_url, "BROKER_URL": broker, "SLOTS": slots}
         own |= {name.upper(): getattr(settings, name) for name in ("lease_s", "heartbeat_s", "reconcile_s")}
         environment = {**os.environ, "OMP_NUM_THREADS": "1", **{f"LASER_{name}": str(x) for name, x in own.items()}}
         argv = [sys.executable, "-m", "celery", "-A", "worker.app", "worker"]
@@ -214,9 +214,14 @@ class Undisturbed:
 @pytest.fixture(scope="session")
 def undisturbed(tiny, tmp_path_factory):
     """What ``tiny`` gives when nobody interferes, by the training process alone."""
-    folder = tmp_path_factory.mktemp("undisturbed")
+    return carried_out(tiny, tmp_path_factory.mktemp("undisturbed"))
+
+
+def carried_out(tiny, folder, processes=1):
+    """What a run gives without a worker."""
     file = folder / "spool"
-    Job({"kind": "train", **tiny}, str(folder), None, {}, None, str(file), 1).save(folder / "job.json")
+    job = Job({"kind": "train", **tiny}, str(folder), None, {}, None, str(file), 1, processes=processes)
+    job.save(folder / "job.json")
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
     argv = [sys.executable, "-m", "worker.trainer", str(folder / "job.json")]
     subprocess.run(argv, env=environment, check=True, timeout=PATIENCE_S)
