@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import Depends, Query
 
 from store.policy import Priority
-from store.requests import Request
+from store.requests import MOST_GPUS, Request
 from store.settings import MIB
 
 MOST_AFTER = 32
@@ -29,10 +29,18 @@ async def _asked(
             description="After so many seconds of being carried out, over all attempts, it ends as failed, with a checkpoint.",
         ),
     ] = None,
+    gpus: Annotated[
+        int,
+        Query(
+            ge=1, le=MOST_GPUS, description="Devices of one worker that train it together; only training takes several."
+        ),
+    ] = 1,
     gpu_memory: Annotated[
         int | None,
         Query(
-            ge=1, le=2**24, description="MiB of its device, GPU or CPU slot; without it a guess from the configuration."
+            ge=1,
+            le=2**24,
+            description="MiB of its device, GPU or CPU slot, of each of several; without it a guess.",
         ),
     ] = None,
     after: Annotated[
@@ -45,7 +53,8 @@ async def _asked(
     ] = "",
 ) -> Request:
     memory_bytes = None if gpu_memory is None else gpu_memory * MIB
-    return Request(priority, pool, time_limit_s, memory_bytes, tuple(dict.fromkeys(filter(None, after.split(",")))))
+    ids = tuple(dict.fromkeys(filter(None, after.split(","))))
+    return Request(priority, pool, time_limit_s, memory_bytes, gpus, ids)
 
 
 Asked = Annotated[Request, Depends(_asked)]

@@ -87,12 +87,13 @@ class RunSummary(Model):
     owner_name: str
     priority: Priority
     pool: str = Field(description="The label that its worker must have; empty for any.")
+    gpus: int = Field(description="Devices of one worker that it needs, each with a process of its own.")
     time_limit_s: float | None = Field(description="Of being carried out, over all attempts; null for none.")
-    memory_asked: int | None = Field(description="Bytes on its device, where its owner said.")
+    memory_asked: int | None = Field(description="Bytes on its device, on each of several, where its owner said.")
     memory: int = Field(description="Bytes reserved at its start: asked for, guessed or grown; 0 for unknown.")
     memory_held: int | None = Field(description="Bytes reserved when it was last carried out.")
     memory_peak: int | None = Field(description="Bytes that it was measured to hold on its device.")
-    device: str | None = Field(description="Where it was last carried out.")
+    device: str | None = Field(description="Where it was last carried out; several devices with blanks between.")
     after: list[str] = Field(description="Ids of runs that must have succeeded before it starts.")
     state: State
     reason: str = Field(description="Why the run is in its state; empty where there is nothing to say.")

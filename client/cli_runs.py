@@ -13,7 +13,19 @@ from client.cli_notes import find_view
 from client.errors import RunFailed
 from client.http import FINAL_STATES, Client, Json
 from client.local import become_run
-from client.options import After, AsJson, GpuMemory, NoCheckout, Pool, Priority, RunRef, RunRefs, Settings, TimeLimit
+from client.options import (
+    After,
+    AsJson,
+    GpuMemory,
+    Gpus,
+    NoCheckout,
+    Pool,
+    Priority,
+    RunRef,
+    RunRefs,
+    Settings,
+    TimeLimit,
+)
 from client.output import notes, out, print_json
 from client.render import (
     checkout_words,
@@ -46,6 +58,7 @@ def submit(
     priority: Priority = "normal",
     pool: Pool = "",
     time_limit: TimeLimit = "",
+    gpus: Gpus = 1,
     gpu_memory: GpuMemory = None,
     after: After = None,
     no_checkout: NoCheckout = False,
@@ -56,7 +69,7 @@ def submit(
     """Queue a run."""
     config = with_settings(read_config(file), settings or ())
     with Client() as client:
-        asked = _asked(client, priority, pool, time_limit, after) | {"gpu_memory": gpu_memory}
+        asked = _asked(client, priority, pool, time_limit, after) | {"gpus": gpus, "gpu_memory": gpu_memory}
         made = client.submit(config, idempotency_key or None, checkout=not no_checkout, **asked)
         _follow_up(client, made, follow, wait, as_json)
 
@@ -207,6 +220,7 @@ def clone(
     priority: Priority = "normal",
     pool: Pool = "",
     time_limit: TimeLimit = "",
+    gpus: Gpus = 1,
     gpu_memory: GpuMemory = None,
     after: After = None,
     no_checkout: NoCheckout = False,
@@ -217,7 +231,7 @@ def clone(
     """Queue a run with the configuration of an earlier one, changed by --set."""
     with Client() as client:
         changes = with_settings({}, settings or ())
-        asked = _asked(client, priority, pool, time_limit, after) | {"gpu_memory": gpu_memory}
+        asked = _asked(client, priority, pool, time_limit, after) | {"gpus": gpus, "gpu_memory": gpu_memory}
         made = client.clone(client.find(run)["id"], changes, checkout=not no_checkout, **asked)
         _follow_up(client, made, follow, wait, as_json)
 

@@ -47,8 +47,8 @@ class Client(Transport):
         **asked: Any,
     ) -> Json:
         """Creates a run of a configuration or of the YAML or JSON file that holds it; the same ``idempotency_key`` again
-        gives the same run. ``asked``: priority (high, normal, low), pool (a worker's label), time_limit_s, after (ids). In a
-        git checkout its commit and changes go with it, unless ``checkout`` is False."""
+        gives the same run. ``asked``: priority (high, normal, low), pool (a worker's label), time_limit_s, gpus, gpu_memory,
+        after (ids). In a git checkout its commit and changes go with it, unless ``checkout`` is False."""
         config = read_config(config) if isinstance(config, Path) else config
         headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
         body = with_checkout(config, checkout)

@@ -14,9 +14,14 @@ Pool = Annotated[str, typer.Option(help="Only a worker with this label takes it.
 TimeLimit = Annotated[
     str, typer.Option(metavar="TIME", help="It ends after so much time of being carried out: 90s, 30m, 12h or 2d.")
 ]
+Gpus = Annotated[int, typer.Option(min=1, max=8, help="Devices of one worker that train it together.")]
 GpuMemory = Annotated[
     int | None,
-    typer.Option(min=1, metavar="MIB", help="Memory of its device; without it a guess from the configuration."),
+    typer.Option(
+        min=1,
+        metavar="MIB",
+        help="Memory of its device, of each of several; without it a guess from the configuration.",
+    ),
 ]
 After = Annotated[
     list[str] | None,

@@ -110,8 +110,10 @@ def asked_words(run: Json) -> str:
     """How a run asked to be carried out."""
     words = [f"band {run['priority']}"]
     words += [f"a worker labelled {run['pool']}"] if run["pool"] else []
+    words += [f"{run['gpus']} GPUs"] if run["gpus"] > 1 else []
     words += [f"{duration(run['time_limit_s'])} at most"] if run["time_limit_s"] else []
-    words += [f"{run['memory_asked'] / 2**20:.0f} MiB of its device"] if run["memory_asked"] else []
+    of = "each" if run["gpus"] > 1 else "its device"
+    words += [f"{run['memory_asked'] / 2**20:.0f} MiB of {of}"] if run["memory_asked"] else []
     words += [f"after {', '.join(run['after'])}"] if run["after"] else []
     return ", ".join(words)
 

@@ -31,6 +31,15 @@ def test_a_run_asks_for_a_time_limit_and_for_others_to_come_first(api):
         assert next(iter(params)) in refused.json()["errors"][0]["field"]
 
 
+def test_a_run_asks_for_several_devices(api):
+    made = submit(api, gpus=2).json()
+    assert (made["gpus"], submit(api, seed=1).json()["gpus"]) == (2, 1)
+    for gpus, field in ((0, "gpus"), (9, "gpus"), (3, "training.batch_size")):
+        refused = submit(api, gpus=gpus)
+        assert refused.status_code == 422, gpus
+        assert field in refused.json()["errors"][0]["field"]
+
+
 def test_others_do_not_learn_what_a_run_waits_for(api, nobody, engine):
     first = submit(api).json()["id"]
     submit(api, seed=1, after=first)

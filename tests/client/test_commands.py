@@ -263,9 +263,13 @@ def test_python_client(server: Server, run: dict[str, Any]) -> None:
 
 
 def test_a_run_asks_for_its_time_and_its_place(server: Server, run: dict[str, Any]) -> None:
-    made = server.json("clone", run["id"], "--time-limit", "1.5h", "--after", f"#{run['number']}", "--priority", "low")
-    assert (made["time_limit_s"], made["after"], made["priority"]) == (5400, [run["id"]], "low")
-    assert f"after {run['id']}" in server.laser("show", made["id"]).stdout
+    made = server.json(
+        "clone", run["id"], "--time-limit", "1.5h", "--after", f"#{run['number']}", "--priority", "low", "--gpus", "2"
+    )
+    assert (made["time_limit_s"], made["after"], made["priority"], made["gpus"]) == (5400, [run["id"]], "low", 2)
+    shown = server.laser("show", made["id"]).stdout
+    assert f"after {run['id']}" in shown
+    assert "2 GPUs" in shown
     wrong = server.laser("clone", run["id"], "--time-limit", "soon")
     assert wrong.returncode == 2
     assert "90s, 30m, 12h or 2d" in wrong.stderr

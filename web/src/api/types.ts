@@ -2009,13 +2009,18 @@ export interface components {
              */
             pool: string;
             /**
+             * Gpus
+             * @description Devices of one worker that it needs, each with a process of its own.
+             */
+            gpus: number;
+            /**
              * Time Limit S
              * @description Of being carried out, over all attempts; null for none.
              */
             time_limit_s: number | null;
             /**
              * Memory Asked
-             * @description Bytes on its device, where its owner said.
+             * @description Bytes on its device, on each of several, where its owner said.
              */
             memory_asked: number | null;
             /**
@@ -2035,7 +2040,7 @@ export interface components {
             memory_peak: number | null;
             /**
              * Device
-             * @description Where it was last carried out.
+             * @description Where it was last carried out; several devices with blanks between.
              */
             device: string | null;
             /**
@@ -2169,13 +2174,18 @@ export interface components {
              */
             pool: string;
             /**
+             * Gpus
+             * @description Devices of one worker that it needs, each with a process of its own.
+             */
+            gpus: number;
+            /**
              * Time Limit S
              * @description Of being carried out, over all attempts; null for none.
              */
             time_limit_s: number | null;
             /**
              * Memory Asked
-             * @description Bytes on its device, where its owner said.
+             * @description Bytes on its device, on each of several, where its owner said.
              */
             memory_asked: number | null;
             /**
@@ -2195,7 +2205,7 @@ export interface components {
             memory_peak: number | null;
             /**
              * Device
-             * @description Where it was last carried out.
+             * @description Where it was last carried out; several devices with blanks between.
              */
             device: string | null;
             /**
@@ -3770,7 +3780,9 @@ export interface operations {
                 pool?: string;
                 /** @description After so many seconds of being carried out, over all attempts, it ends as failed, with a checkpoint. */
                 time_limit_s?: number | null;
-                /** @description MiB of its device, GPU or CPU slot; without it a guess from the configuration. */
+                /** @description Devices of one worker that train it together; only training takes several. */
+                gpus?: number;
+                /** @description MiB of its device, GPU or CPU slot, of each of several; without it a guess. */
                 gpu_memory?: number | null;
                 /** @description Ids of runs, with commas between: it waits until all have succeeded, and fails when one doesn't. */
                 after?: string;
@@ -4033,7 +4045,9 @@ export interface operations {
                 pool?: string;
                 /** @description After so many seconds of being carried out, over all attempts, it ends as failed, with a checkpoint. */
                 time_limit_s?: number | null;
-                /** @description MiB of its device, GPU or CPU slot; without it a guess from the configuration. */
+                /** @description Devices of one worker that train it together; only training takes several. */
+                gpus?: number;
+                /** @description MiB of its device, GPU or CPU slot, of each of several; without it a guess. */
                 gpu_memory?: number | null;
                 /** @description Ids of runs, with commas between: it waits until all have succeeded, and fails when one doesn't. */
                 after?: string;
@@ -4236,7 +4250,9 @@ export interface operations {
                 pool?: string;
                 /** @description After so many seconds of being carried out, over all attempts, it ends as failed, with a checkpoint. */
                 time_limit_s?: number | null;
-                /** @description MiB of its device, GPU or CPU slot; without it a guess from the configuration. */
+                /** @description Devices of one worker that train it together; only training takes several. */
+                gpus?: number;
+                /** @description MiB of its device, GPU or CPU slot, of each of several; without it a guess. */
                 gpu_memory?: number | null;
                 /** @description Ids of runs, with commas between: it waits until all have succeeded, and fails when one doesn't. */
                 after?: string;

@@ -33,8 +33,19 @@ export function AskedFields({ asked, change }: { asked: Asked; change: (asked: A
         data-testid="asked-time-limit"
       />
       <NumberInput
+        label="GPUs"
+        description="Devices of one worker that train it together, each with its share of every batch."
+        size="xs"
+        min={1}
+        max={8}
+        allowDecimal={false}
+        value={asked.gpus ?? 1}
+        onChange={(count) => change({ ...asked, gpus: typeof count === "number" && count > 1 ? count : undefined })}
+        data-testid="asked-gpus"
+      />
+      <NumberInput
         label="Device memory in MiB"
-        description="Empty lets it be guessed from the configuration."
+        description="On each of several; empty lets it be guessed from the configuration."
         size="xs"
         min={1}
         allowDecimal={false}

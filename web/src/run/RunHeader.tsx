@@ -115,8 +115,9 @@ function askedWords(run: Run): string {
   const words = [
     run.priority !== "normal" && `band ${run.priority}`,
     run.pool && `pool ${run.pool}`,
+    run.gpus > 1 && `${run.gpus} GPUs`,
     run.time_limit_s !== null && `${duration(run.time_limit_s)} at most`,
-    run.memory_asked !== null && `${bytes(run.memory_asked)} of memory`,
+    run.memory_asked !== null && `${bytes(run.memory_asked)} of memory${run.gpus > 1 ? " each" : ""}`,
     run.after.length > 0 && `after ${run.after.join(", ")}`,
   ];
   return words.filter(Boolean).join(" · ");

@@ -14,11 +14,12 @@ export interface Asked {
   priority: Run["priority"];
   pool: string;
   time_limit_s: number | undefined;
+  gpus: number | undefined;
   gpu_memory: number | undefined;
   after: string;
 }
 
-export const ASKED: Asked = { priority: "normal", pool: "", time_limit_s: undefined, gpu_memory: undefined, after: "" };
+export const ASKED: Asked = { priority: "normal", pool: "", time_limit_s: undefined, gpus: undefined, gpu_memory: undefined, after: "" };
 
 export interface RunChange {
   add_tags?: string[];

@@ -2,7 +2,7 @@ import { Button, Skeleton } from "@mantine/core";
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
 import { request } from "~/api/client";
-import type { Worker } from "~/api/model";
+import type { Run, Worker } from "~/api/model";
 import { meQuery, runQuery, workersQuery } from "~/api/queries";
 import { Ago } from "~/ui/Ago";
 import { Command } from "~/ui/Copy";
@@ -115,12 +115,23 @@ function DrainButton({ worker }: { worker: Worker }) {
   );
 }
 
+/** Which devices a run on several holds, by the ends of their names. */
+function DevicesHeld({ run }: { run: Run }) {
+  const uids = run.device?.split(" ") ?? [];
+  return (
+    <span className="faint truncate" title={uids.join(", ")} data-testid="devices-held">
+      {run.gpus} GPUs: {uids.map((uid) => uid.split("/").at(-1)?.slice(0, 12)).join(", ")}
+    </span>
+  );
+}
+
 function Slot({ run: id }: { run: string | undefined }) {
   const { data: run } = useQuery({ ...runQuery(id ?? ""), enabled: id !== undefined, refetchInterval: 5000 });
   if (id === undefined) return <div className={classes.slot}>Free slot</div>;
   return (
     <Link to="/runs/$id" params={{ id }} className={classes.slot} data-busy>
       <span className="truncate">{run?.name ?? id}</span>
+      {run && run.gpus > 1 && <DevicesHeld run={run} />}
       {run && <Progress run={run} />}
     </Link>
   );
