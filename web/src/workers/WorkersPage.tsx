@@ -77,7 +77,7 @@ function DeviceMemory({ device }: { device: Worker["devices"][number] }) {
   return (
     <div className={classes.device} title={device.uid} data-testid="device">
       <span>
-        {device.name} · {device.runs} {device.runs === 1 ? "run" : "runs"}
+        {device.name} · {shortName(device.uid)} · {device.runs} {device.runs === 1 ? "run" : "runs"}
       </span>
       <span className="faint num">
         {words} of {bytes(total)}
@@ -115,12 +115,15 @@ function DrainButton({ worker }: { worker: Worker }) {
   );
 }
 
-/** Which devices a run on several holds, by the ends of their names. */
+/** The end of a device's name: "cpu0" of "worker@node:17/cpu0", "GPU-8f3a21bc" of a GPU's. */
+const shortName = (uid: string) => uid.split("/").at(-1)?.slice(0, 12) ?? uid;
+
+/** Which devices a run on several holds. */
 function DevicesHeld({ run }: { run: Run }) {
   const uids = run.device?.split(" ") ?? [];
   return (
     <span className="faint truncate" title={uids.join(", ")} data-testid="devices-held">
-      {run.gpus} GPUs: {uids.map((uid) => uid.split("/").at(-1)?.slice(0, 12)).join(", ")}
+      {run.gpus} GPUs: {uids.map(shortName).join(", ")}
     </span>
   );
 }
