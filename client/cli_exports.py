@@ -119,7 +119,7 @@ def checkout(run: RunRef, as_json: AsJson = False) -> None:
         print_json(kept)
         return
     details = kept["details"]
-    told = [checkout_words(details) + (f" of {details['remote']}" if details["remote"] else "")]
+    told = [checkout_words(details), *([f"of {details['remote']}"] if details["remote"] else [])]
     told += [f"not kept: {file['path']}: {file['why']}" for file in details["left_out_files"]]
     told += [f"untracked: {name}" for name in details["untracked_names"]]
     again = f"git checkout {details['commit']}" + (f" && laser checkout {run_id} | git apply" if diff else "")

@@ -120,10 +120,10 @@ def asked_words(run: Json) -> str:
 
 def checkout_words(checkout: Json) -> str:
     """The commit that a run was submitted from, and how many files had been changed."""
-    counts = [(checkout["changed"], "changed"), (checkout["untracked"], "untracked")]
-    told = [f"{count} {what}" for count, what in counts if count]
+    changed, untracked = checkout["changed"], checkout["untracked"]
+    told = " and ".join([f"{changed} changed"] * bool(changed) + [f"{untracked} untracked"] * bool(untracked))
     branch = f" ({checkout['branch']})" if checkout["branch"] else ""
-    files = f" with {' and '.join(told)} {'file' if told[-1].startswith('1 ') else 'files'}" if told else ""
+    files = f" with {told} {'file' if changed + untracked == 1 else 'files'}" if told else ""
     missing = f", {checkout['left_out']} not kept" if checkout["left_out"] else ""
     return f"{checkout['commit'][:10]}{branch}{files}{missing}"
 
