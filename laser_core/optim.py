@@ -65,7 +65,8 @@ def sign_sgd(
 
 
 def optimiser_tensors(optimiser: torch.optim.Optimizer, model: nn.Module) -> dict[str, Tensor]:
-    """The optimiser's state by name: ``<weight>.exp_avg``, ``<weight>.exp_avg_sq`` and ``<weight>.step``."""
+    """The optimiser's state by name: ``<weight>.exp_avg``, ``<weight>.exp_avg_sq`` and ``<weight>.step``; none before its
+    first step."""
     return {
         f"{name}.{key}": value
         for name, weight in model.named_parameters()
@@ -75,6 +76,8 @@ def optimiser_tensors(optimiser: torch.optim.Optimizer, model: nn.Module) -> dic
 
 def load_optimiser_tensors(optimiser: torch.optim.Optimizer, model: nn.Module, tensors: dict[str, Tensor]) -> None:
     """Takes up where ``optimiser_tensors`` left off."""
+    if not tensors:
+        return
     for name, weight in model.named_parameters():
         for key in ("exp_avg", "exp_avg_sq", "step"):
             optimiser.state[weight][key] = tensors[f"{name}.{key}"].to(weight.device, copy=True)

@@ -220,16 +220,17 @@ def test_leaving_the_loop_cancels(tiny: Make) -> None:
     assert next(events, None) is None
 
 
-def test_a_pause_ends_with_a_checkpoint_that_goes_on(tmp_path: Path, tiny: Make) -> None:
-    config, steps = tiny(), iter([False] * 7)
+@pytest.mark.parametrize("at", [0, 7])  # 0: asked to pause before the first step
+def test_a_pause_ends_with_a_checkpoint_that_goes_on(tmp_path: Path, tiny: Make, at: int) -> None:
+    config, steps = tiny(), iter([False] * at)
     events = []
     for event in train(config, wants_pause=lambda: next(steps, True)):
         events.append(event)
         if isinstance(event, Snapshot):
             save(event, tmp_path)
     assert isinstance(events[-1], Snapshot)
-    assert events[-1].step == 7
-    resumed = list(train(config, load(tmp_path / "step-00000007")))[-1]
+    assert events[-1].step == at
+    resumed = list(train(config, load(tmp_path / f"step-{at:08d}")))[-1]
     assert story([resumed]) == story(list(train(config))[-1:])
 
 
