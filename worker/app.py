@@ -4,8 +4,9 @@
 looking for each other through the broker would cost a second at the start.
 
 Three kinds of process: Celery's main one, which talks to the broker alone; its children, one for each slot and one for
-inspections, which claim and supervise runs; and the reconciler beside them. None loads torch, and none but the children and the
-reconciler opens the database, as an open SQLite file must not be carried over a fork.
+inspections, which claim and supervise runs, each with a fork server (the only one to load torch) for their training
+processes; and the reconciler beside them. None but the children and the reconciler opens the database, as an open SQLite file
+must not be carried over a fork.
 """
 
 from __future__ import annotations
@@ -24,10 +25,12 @@ from celery import Celery, signals
 from store import broker, database
 from store.settings import Settings
 from worker import device, logs
+from worker.forkserver import ForkServer
 from worker.keeper import Keeper
 from worker.process import tie_to_parent
 from worker.supervisor import Slot
 
+TRAINER = "worker.trainer"
 RECONNECT_S = 5
 
 log = structlog.stdlib.get_logger("worker.app")
@@ -71,6 +74,7 @@ class _Here:
     draining = mmap.mmap(-1, 1)  # shared memory: no lock that a killed child could keep
     keeper: Keeper | None = None
     # In a child only:
+    forkserver: ForkServer | None = None
     slot: Slot | None = None
     is_told_to_stop = False
 
@@ -100,11 +104,13 @@ def _stop_soon(*_: Any) -> None:
 
 
 def _this_slot() -> Slot:
+    assert _Here.forkserver is not None
     return Slot(
         engine=database.connect(settings.database_url),
         settings=settings,
         worker_id=_Here.worker_id,
         threads=device.threads(settings.slots),
+        forkserver=_Here.forkserver,
         devices=device.devices(settings, _Here.worker_id),
         is_draining=is_draining,
     )
@@ -135,6 +141,7 @@ def _start_reconciler(**_: Any) -> None:
 @signals.worker_process_init.connect  # type: ignore[untyped-decorator]
 def _become_slot(**_: Any) -> None:
     tie_to_parent(_Here.main_pid)
+    _Here.forkserver = ForkServer(TRAINER)
 
 
 @signals.worker_shutting_down.connect  # type: ignore[untyped-decorator]

@@ -7,10 +7,9 @@ import fcntl
 import os
 import signal
 import socket
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
@@ -45,42 +44,6 @@ def scrubbed(environ: Mapping[str, str]) -> dict[str, str]:
     return {
         name: value for name, value in environ.items() if name in _ENVIRONMENT or name.startswith(_ENVIRONMENT_PREFIXES)
     }
-
-
-class Process:
-    """A child in a session of its own that ends with its parent, however that ends."""
-
-    def __init__(self, argv: Sequence[str], environ: Mapping[str, str], output: Path, keep_open: int) -> None:
-        """Starts it; ``output`` receives what it prints, ``keep_open`` is a file descriptor it inherits. Raises OSError."""
-        parent = os.getpid()
-        with output.open("ab") as file:
-            self._popen = subprocess.Popen(
-                list(argv),
-                env=dict(environ),
-                stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                pass_fds=(keep_open,),
-                preexec_fn=lambda: tie_to_parent(parent),
-            )
-        self.pid = self._popen.pid
-
-    def wait(self, timeout_s: float) -> int | None:
-        """Exit code, negative for the signal that ended it; None when it still runs after ``timeout_s``."""
-        try:
-            return self._popen.wait(timeout_s)
-        except subprocess.TimeoutExpired:
-            return None
-
-    def terminate(self) -> None:
-        self._popen.terminate()
-
-    def kill(self) -> None:
-        """Ends it and everything it started, and waits until it is gone."""
-        if self._popen.poll() is None:
-            os.killpg(self.pid, signal.SIGKILL)
-            self._popen.wait()
 
 
 class DirectoryLock:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -22,9 +20,10 @@ from store.errors import NotFound, Outdated, Superseded
 from store.ingest import ingest
 from store.settings import Settings
 from worker import spool
+from worker.forkserver import ForkServer, NotReady, Training
 from worker.job import Job
 from worker.link import Away, Link
-from worker.process import DirectoryLock, DirectoryTaken, Process, scrubbed
+from worker.process import DirectoryLock, DirectoryTaken
 from worker.room import free_mib, is_no_room
 from worker.verdict import Asked, Finish, Grow, Lose, Release, Verdict, judge
 
@@ -47,9 +46,9 @@ class Slot:
     settings: Settings
     worker_id: str
     threads: int
+    forkserver: ForkServer
     devices: tuple[Device, ...] = ()  # of the worker; each run gets one of them, or several
     is_draining: Callable[[], bool] = lambda: False
-    trainer: tuple[str, ...] = (sys.executable, "-m", "worker.trainer")
 
     def take_one(self) -> bool:
         """Claims a run and sees it through. False when there was none, no database to ask, or no room on the disk."""
@@ -140,8 +139,8 @@ class Supervisor:
             log.warning("superseded", reason=str(fenced))
         except Away:  # only when draining: the lease will end, and another worker goes on
             log.warning("left the run to its lease")
-        except DirectoryTaken as taken:
-            self._end(Release(str(taken)))
+        except (DirectoryTaken, NotReady) as unable:
+            self._end(Release(str(unable)))
         except Exception as error:
             log.exception("supervising failed")
             reason = f"its supervisor failed: {type(error).__name__}: {error}"
@@ -151,15 +150,15 @@ class Supervisor:
     # --- the training process
 
     @contextlib.contextmanager
-    def _training(self) -> Iterator[Process]:
+    def _training(self) -> Iterator[Training]:
         self._mark_running_soon()
         lock = DirectoryLock(self.claim.directory)
         try:
             lock.take(LOCK_PATIENCE_S, self._is_cut_short)
             self._remove_later_checkpoints()
             self._job().save(self._file("job.json"))
-            process = Process(
-                [*self.slot.trainer, str(self._file("job.json"))], self._environment(), self._file("out"), lock.fd
+            process = self.slot.forkserver.start(
+                self._file("job.json"), self._gpus(), self._file("out"), lock.fd, self._is_cut_short
             )
             lock.name_holder(process.pid)
         finally:
@@ -184,12 +183,10 @@ class Supervisor:
             processes=claim.gpus,
         )
 
-    def _environment(self) -> dict[str, str]:
+    def _gpus(self) -> dict[str, str]:
+        """What shows the training process its devices and no others."""
         visible = ",".join(device.visible for device in self.claim.devices if device.visible)
-        gpu = {"CUDA_VISIBLE_DEVICES": visible} if visible else {}
-        # Threads that spin while they wait are ruinous where cores are shared: 2.5 s a step instead of 0.2 s with three
-        # busy neighbours on two cores.
-        return {"OMP_WAIT_POLICY": "PASSIVE", **scrubbed(os.environ), **gpu, "PYTHONUNBUFFERED": "1"}
+        return {"CUDA_VISIBLE_DEVICES": visible} if visible else {}
 
     def _remove_later_checkpoints(self) -> None:
         """Those of a lost attempt that the database never heard of: they would outlive the ones that this attempt saves."""
@@ -199,7 +196,7 @@ class Supervisor:
 
     # --- while it runs
 
-    def _watch(self, process: Process) -> int:
+    def _watch(self, process: Training) -> int:
         """Its exit code."""
         while True:
             self._beat()
@@ -271,7 +268,7 @@ class Supervisor:
         log.info("stopping", asked=asked)
         self.asked, self._asked_at = asked, 0.0
 
-    def _stop_if_asked(self, process: Process) -> None:
+    def _stop_if_asked(self, process: Training) -> None:
         if not self.asked and self.slot.is_draining():
             self._ask("shutdown")
         if not self.asked:

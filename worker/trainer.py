@@ -1,5 +1,5 @@
-"""The training process: ``python -m worker.trainer JOB.json``. With ``worker.launch`` the only part of the worker that loads
-torch: a job for several processes is theirs to carry out, started again with the launcher's pid.
+"""The training process: ``python -m worker.trainer JOB.json``, forked from one that has loaded torch (worker.forkserver). A job
+for several processes is carried out by as many of them, started by ``worker.launch`` with the launcher's pid.
 
 It knows neither database nor broker: it carries out the run and appends what happens to the spool. SIGTERM makes it end
 after the step at hand, with a checkpoint.
@@ -31,10 +31,19 @@ if TYPE_CHECKING:
 TOLD_AGAIN = 1.05  # a peak is told again when it has grown by so much
 
 
+def load() -> None:
+    """Everything that takes long to load."""
+    import torch
+
+    import laser_core.run  # noqa: F401
+
+    torch.optim.SGD([torch.zeros(1)], lr=1.0)  # the first optimizer loads torch's compiler: as long again
+
+
 def main(path: str, launcher: str = "") -> int:
     """Exit code: one of worker.job's."""
     stopping = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stopping.set())  # before torch is loaded, which takes seconds
+    signal.signal(signal.SIGTERM, lambda *_: stopping.set())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for whoever started the worker
     job = Job.load(Path(path))
     if launcher:

@@ -1,7 +1,6 @@
 """The real worker and the real training process, with labelled points at which the harness may strike them.
 
     python -m benchmarks.chaos.points worker benchmarks.chaos.points|standin CELERY-OPTIONS
-    python -m benchmarks.chaos.points worker.trainer JOB.json
 
 A point is armed by the file ``<LASER_HOME>/chaos/<label>``. The first process to pass it takes the file, writes down what
 it was at work on, and is struck. The product's own code knows nothing of this: the points wrap its functions from outside.
@@ -24,6 +23,8 @@ from typing import Any
 import structlog
 
 from laser_core.events import CheckpointSaved, Event, Result
+from worker import trainer as process
+from worker.spool import SpoolWriter
 
 # In the training process: at the n-th call that changes the disk while a checkpoint is saved (15 of them), or where the
 # disk is full; with the checkpoint on disk but told nobody; while it or the result is told, and after.
@@ -103,9 +104,10 @@ def _nothing(*_: Any) -> None:
 
 
 def worker(trainer: str, options: list[str]) -> None:
-    """Celery's worker, whose supervisors pass points and start ``trainer``: this module, or the stand-in."""
+    """Celery's worker, whose supervisors pass points and have ``trainer`` forked: this module, or the stand-in."""
     from store import claims
     from worker import app, supervisor
+    from worker.forkserver import ForkServer
 
     def has_checkpoint(*args: Any) -> bool:
         events: list[Event] = args[5]
@@ -122,22 +124,23 @@ def worker(trainer: str, options: list[str]) -> None:
     _around(claims, "claim_run", _nothing, claimed)
     _around(claims, "finish", lambda *_: _pass("before-finish"), lambda *_: _pass("after-finish"))
     _around(supervisor, "ingest", pointer("before-pointer"), pointer("after-pointer"))
-    _around(supervisor, "Process", _nothing, lambda *_: _pass("started"))
-    argv = (sys.executable, "-m", trainer, "worker.trainer")
-    app.Slot = functools.partial(supervisor.Slot, trainer=argv)
+    _around(ForkServer, "start", _nothing, lambda *_: _pass("started"))
+    app.TRAINER = trainer
     app.app.worker_main(["worker", *options])
 
 
 # --- the training process ----------------------------------------------------------------------------------------------
 
 
-def trainer(job: str) -> int:
+def load() -> None:
+    process.load()
+
+
+def main(job: str) -> int:
     """The training process."""
     run, _, epoch = Path(job).name.removesuffix(".job.json").rpartition("-")
     _work.update(run=run, epoch=int(epoch))
     from laser_core import run as runner
-    from worker import trainer as process
-    from worker.spool import SpoolWriter
 
     save, append = runner.save, SpoolWriter.append
 
@@ -199,7 +202,5 @@ class _Boundaries:
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "worker":
-        worker(sys.argv[2], sys.argv[3:])
-    else:
-        sys.exit(trainer(sys.argv[2]))
+    assert sys.argv[1] == "worker"
+    worker(sys.argv[2], sys.argv[3:])

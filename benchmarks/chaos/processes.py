@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.e2e.platform import processes_of
 
-_JOB = re.compile(r"worker\.trainer .*/(r_[a-z0-9]+)-(\d+)\.job\.json")
+_JOB = re.compile(r"/(r_[a-z0-9]+)-(\d+)\.job\.json")
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ def trainings(home: Path) -> list[Training]:
     found = []
     for pid, command in sorted(processes_of(str(home)).items()):
         job = _JOB.search(command)
-        supervisor = _parent(pid) if job else 0
+        supervisor = _parent(_parent(pid)) if job else 0  # between them is the fork server
         if job and supervisor > 1 and (worker := _parent(supervisor)) > 1:
             found.append(Training(job[1], int(job[2]), pid, supervisor, worker))
     return found

@@ -1,6 +1,4 @@
-"""A training process that trains nothing, for scenarios about the queue and the database:
-
-    python -m benchmarks.chaos.standin worker.trainer JOB.json
+"""A training process that trains nothing, for scenarios about the queue and the database.
 
 It says ``training.steps`` steps of a configuration, KEYS points each, at the pace that its name asks for (``… 20 steps/s``).
 """
@@ -10,7 +8,6 @@ from __future__ import annotations
 import math
 import re
 import signal
-import sys
 import threading
 import time
 from pathlib import Path
@@ -28,7 +25,8 @@ def value(key: int, step: int) -> float:
     return math.sin(step * (key + 1) / 97)
 
 
-def main(job: Job) -> int:
+def main(path: str) -> int:
+    job = Job.load(Path(path))
     told = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: told.set())
     steps = int(job.config["training"]["steps"])
@@ -49,8 +47,3 @@ def main(job: Job) -> int:
         time.sleep(pause_s)
     spool.append(Result({"exact_accuracy": 1.0}, "cafe"))
     return DONE
-
-
-if __name__ == "__main__":
-    assert sys.argv[1] == "worker.trainer"
-    sys.exit(main(Job.load(Path(sys.argv[2]))))

@@ -20,11 +20,11 @@ from store.runs import get_run
 from store.settings import Settings
 from store.states import FINAL
 from worker import spool
+from worker.forkserver import ForkServer
 from worker.job import Job
 from worker.process import tie_to_parent
 from worker.supervisor import Slot
 
-STANDIN = Path(__file__).parent / "standin.py"
 PATIENCE_S = 150.0  # other tests may run on the same cores
 
 
@@ -52,13 +52,16 @@ def settings(tmp_path):
 @pytest.fixture
 def slot(engine, settings):
     """``slot("good")``: a slot whose training process plays that scenario."""
+    servers = []
 
     def slot(scenario, **changes):
-        trainer = (sys.executable, str(STANDIN), "worker.trainer", scenario)
-        values = {"engine": engine, "settings": settings, "worker_id": "w1", "threads": 1, "trainer": trainer}
-        return Slot(**values | changes)
+        values = {"engine": engine, "settings": settings, "worker_id": "w1", "threads": 1}
+        servers.append(ForkServer("tests.worker.standin", scenario))
+        return Slot(**values | {"forkserver": servers[-1]} | changes)
 
-    return slot
+    yield slot
+    for server in servers:
+        server.close()
 
 
 @pytest.fixture

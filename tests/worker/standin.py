@@ -1,4 +1,4 @@
-"""A training process that trains nothing: ``python standin.py worker.trainer SCENARIO JOB.json`` says real events."""
+"""A training process that trains nothing: ``ForkServer("tests.worker.standin", SCENARIO)`` says real events."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from pathlib import Path
 
 from laser_core.events import CheckpointSaved, Log, Metrics, Progress, Result, Started
@@ -15,17 +16,20 @@ from worker.spool import SpoolWriter
 STEPS = 20
 
 
-def main(scenario: str, job: Job) -> int:
+def main(scenario: str, path: str) -> int:
+    job = Job.load(Path(path))
     told = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: told.set())
     spool = SpoolWriter(Path(job.spool))
     spool.append(Started(0, STEPS, "cpu", 1, {}))
     if scenario == "environment":
         spool.append(Log(" ".join(sorted(os.environ))))
-    last = STEPS if scenario in ("good", "environment") else STEPS // 2
+    last = STEPS if scenario in ("good", "environment", "unhurried") else STEPS // 2
     for step in range(1, last + 1):
         spool.append(Metrics(step, {"train.loss": 1 / step}))
         spool.append(Progress(step, STEPS, 0.01))
+    if scenario == "unhurried":
+        time.sleep(1)
     if scenario == "stubborn":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         threading.Event().wait()
@@ -53,8 +57,3 @@ def main(scenario: str, job: Job) -> int:
     spool.append(CheckpointSaved(last, f"step-{last:08d}", {"model.safetensors": "00"}, 1))
     spool.append(Result({"exact_accuracy": 1.0}, "cafe"))
     return DONE
-
-
-if __name__ == "__main__":
-    assert sys.argv[1] == "worker.trainer"
-    sys.exit(main(sys.argv[2], Job.load(Path(sys.argv[3]))))

@@ -53,7 +53,7 @@ def test_a_supervisor_stopped_beyond_its_lease_is_fenced(
     midway(run.id)
     children = [pid for pid in worker.processes("celery") if pid != worker.main.pid]
     (trainer,) = worker.processes("worker.trainer")
-    (parent,) = [pid for pid in children if pid == _parent(trainer)]
+    (parent,) = [pid for pid in children if pid == _parent(_parent(trainer))]
     os.kill(parent, signal.SIGSTOP)
     assert assert_undisturbed(run.id).attempt == 2
     os.kill(parent, signal.SIGCONT)

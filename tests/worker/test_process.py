@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -10,17 +9,19 @@ from pathlib import Path
 
 import pytest
 
-from worker.process import DirectoryLock, DirectoryTaken, Process, scrubbed
+from worker.process import DirectoryLock, DirectoryTaken, scrubbed
 
 SLEEPER = [sys.executable, "-c", "import time; time.sleep(100)"]
 PARENT = """
-import os, sys, time
+import sys, time
 from pathlib import Path
-from worker.process import DirectoryLock, Process
-lock = DirectoryLock(Path(sys.argv[1]))
+from worker.forkserver import ForkServer
+from worker.process import DirectoryLock
+folder = Path(sys.argv[1])
+lock = DirectoryLock(folder)
 lock.take(0, lambda: False)
-child = Process([sys.executable, "-c", "import time; time.sleep(100)", "worker.trainer", Path(sys.argv[1]).name], os.environ,
-    Path(sys.argv[1]) / "out", lock.fd)
+server = ForkServer("tests.worker.sleeper", "100")
+child = server.start(folder / "job.json", {}, folder / "out", lock.fd, lambda: False)
 lock.name_holder(child.pid)
 lock.close()
 print(child.pid, flush=True)
@@ -84,16 +85,6 @@ def test_only_the_runs_own_training_process_is_killed(tmp_path):
     bystander.kill()
     bystander.wait()
     holder.close()
-    lock.close()
-
-
-def test_kill_waits_for_the_end(tmp_path):
-    lock = DirectoryLock(tmp_path)
-    process = Process(SLEEPER, os.environ, tmp_path / "out", lock.fd)
-    assert process.wait(0) is None
-    process.kill()
-    assert process.wait(0) == -signal.SIGKILL
-    process.kill()  # harmless
     lock.close()
 
 

@@ -234,7 +234,7 @@ def test_a_database_that_goes_away_costs_nothing(engine, slot, submit, meanwhile
             back.wait(4)
 
     meanwhile(lambda: get_run(engine, run.id).state == State.running, cut)
-    slot("good").take_one()
+    slot("unhurried").take_one()
     back.set()
     assert get_run(engine, run.id).state == State.succeeded
     assert losses(run.id) == list(range(1, STEPS + 1))
@@ -258,9 +258,12 @@ def test_checkpoints_that_the_database_never_heard_of_are_removed(engine, slot, 
     assert not stale.exists()
 
 
-def test_a_supervisor_that_cannot_start_the_training_process_gives_the_run_back(engine, slot, submit):
-    run = submit()
-    assert slot("good", trainer=("/nonexistent/python",)).take_one()
+def test_a_supervisor_that_cannot_start_the_training_process_gives_the_run_back(engine, slot, submit, monkeypatch):
+    run, made = submit(), slot("good")
+    made.forkserver._popen.kill()
+    made.forkserver._popen.wait()
+    monkeypatch.setattr("sys.executable", "/nonexistent/python")
+    assert made.take_one()
     waiting = get_run(engine, run.id)
     assert waiting.state == State.queued
     assert "/nonexistent/python" in waiting.reason
@@ -271,7 +274,8 @@ def test_descriptors_are_given_back(slot, submit):
         return len(os.listdir("/proc/self/fd"))
 
     submit(), submit()
-    slot("good").take_one()
+    made = slot("good")
+    made.take_one()
     before = descriptors()
-    slot("good").take_one()
+    made.take_one()
     assert descriptors() == before
