@@ -18,4 +18,6 @@ def clean(text: str, limit: int) -> str:
 
 def clean_lines(text: str) -> str:
     """The same for text of several lines, at full length."""
+    if text.isprintable() and "://" not in text:  # nearly always, and there are very many
+        return text
     return _CREDENTIALS.sub(r"\1***@", _CONTROL.sub("", _ANSI.sub("", text)))

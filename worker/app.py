@@ -74,7 +74,6 @@ class _Here:
     draining = mmap.mmap(-1, 1)  # shared memory: no lock that a killed child could keep
     keeper: Keeper | None = None
     # In a child only:
-    forkserver: ForkServer | None = None
     slot: Slot | None = None
     is_told_to_stop = False
 
@@ -104,13 +103,12 @@ def _stop_soon(*_: Any) -> None:
 
 
 def _this_slot() -> Slot:
-    assert _Here.forkserver is not None
     return Slot(
         engine=database.connect(settings.database_url),
         settings=settings,
         worker_id=_Here.worker_id,
         threads=device.threads(settings.slots),
-        forkserver=_Here.forkserver,
+        forkserver=ForkServer(TRAINER),
         devices=device.devices(settings, _Here.worker_id),
         is_draining=is_draining,
     )
@@ -141,7 +139,6 @@ def _start_reconciler(**_: Any) -> None:
 @signals.worker_process_init.connect  # type: ignore[untyped-decorator]
 def _become_slot(**_: Any) -> None:
     tie_to_parent(_Here.main_pid)
-    _Here.forkserver = ForkServer(TRAINER)
 
 
 @signals.worker_shutting_down.connect  # type: ignore[untyped-decorator]
