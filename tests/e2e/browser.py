@@ -47,8 +47,11 @@ def require_browser() -> None:
 
 
 @contextmanager
-def watched(page: Page, url: str) -> Iterator[None]:
-    """Fails for a console error, or a request to anywhere but the platform at ``url``."""
+def watched(page: Page, url: str, refused: tuple[int, ...] = (422,)) -> Iterator[None]:
+    """Fails for a console error, or a request to anywhere but the platform at ``url``.
+
+    Chromium itself reports every refused request; those with a status in ``refused`` are what the test wants.
+    """
     complaints: list[str] = []
 
     def request(request: Request) -> None:
@@ -56,13 +59,12 @@ def watched(page: Page, url: str) -> Iterator[None]:
         if not is_own and not request.url.startswith(("data:", "blob:")):
             complaints.append(f"external request: {request.url}")
 
-    page.on("console", lambda message: complaints.append(message.text) if _is_fault(message) else None)
+    page.on("console", lambda message: complaints.append(message.text) if _is_fault(message, refused) else None)
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.on("request", request)
     yield
     assert complaints == []
 
 
-def _is_fault(message: ConsoleMessage) -> bool:
-    """Chromium itself reports every refused request; a refused form is what a test may want."""
-    return message.type == "error" and "status of 422" not in message.text
+def _is_fault(message: ConsoleMessage, refused: tuple[int, ...]) -> bool:
+    return message.type == "error" and not any(f"status of {status}" in message.text for status in refused)

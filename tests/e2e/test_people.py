@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
 from tests.e2e.browser import chromium, executable
+from tests.e2e.test_datasets import TRAIN
 
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(executable() is None and os.environ.get("REQUIRE_BROWSER") != "1", reason="no Chromium"),
 ]
 PATIENCE_MS = 30_000
+EXPERIMENT = {"name": "pairs", "margin": 2, "seeds": 1, "variants": {"a": {}, "b": {"store": {"kind": "laser"}}}}
 
 
 @pytest.fixture(scope="module")
@@ -102,3 +106,60 @@ def test_people_come_in_make_tokens_and_admins_see_who_did_what(page: Page, serv
     page.get_by_test_id("log-out").click()
     expect(page.get_by_label("Token")).to_be_visible()
     shot(page, "login-phone")
+
+
+@pytest.fixture(scope="module")
+def made(served: tuple[str, str]) -> dict[str, str]:
+    """A run, an experiment, and how an admin and a viewer come in."""
+    url, token = served
+    with httpx.Client(base_url=f"{url}/api/v1", headers={"Authorization": f"Bearer {token}"}) as http:
+        http.post("/datasets", files={"file": ("made.csv", TRAIN, "text/csv")}).raise_for_status()
+        viewer = http.post("/users", json={"name": "vic", "role": "viewer"}).json()["id"]
+        return {
+            "run": http.post("/runs", json={"kind": "train"}).json()["id"],
+            "experiment": http.post("/experiments", json=EXPERIMENT).json()["id"],
+            "admin": http.post("/login-codes").json()["url"],
+            "viewer": http.post("/login-codes", json={"user": viewer}).json()["url"],
+            "read token": http.post("/tokens", json={"name": "reads", "scope": "read"}).json()["secret"],
+        }
+
+
+@pytest.mark.parametrize("who", ["admin", "viewer", "read token"])
+def test_who_may_only_read_is_offered_no_change(
+    page: Page, served: tuple[str, str], made: dict[str, str], who: str
+) -> None:
+    url, _ = served
+    page.goto(url if who == "read token" else made[who])
+    if who == "read token":
+        enter(page, url, made[who])
+    expect(page.get_by_test_id("live-dot")).to_be_visible()
+    sent: list[str] = []
+    page.on("request", lambda request: sent.append(f"{request.method} {request.url}"))
+    may_change = who == "admin"
+    controls = {
+        "/": ["nav-new", "tag-selected", "cancel-selected", "delete-selected", "views"],
+        f"/runs/{made['run']}": ["clone", "pause", "cancel", "edit-tags", "edit-note"],
+        "/experiments": ["new-sweep"],
+        f"/experiments/{made['experiment']}": ["again", "cancel"],
+        "/datasets": ["dropzone", "delete-dataset"],
+        "/new": ["submit"],
+        "/sweep": ["submit"],
+        "/account": ["revoke"] if who == "read token" else [],  # a viewer may revoke the own ones
+        "/admin": ["user-add"],
+        "/compare": [],
+        "/workers": [],
+    }
+    for path, tests in controls.items():
+        page.goto(url + path)
+        expect(page.get_by_role("heading", level=1)).to_be_visible()
+        if path == "/":
+            page.get_by_label("Select all shown").click()
+            expect(page.get_by_test_id("compare-selected")).to_be_visible()
+        for test in tests:
+            expect(page.get_by_test_id(test)).to_have_count(int(may_change))
+        if not may_change:
+            expect(page.get_by_test_id("read-only")).to_have_attribute(
+                "title", re.compile("reads everything|only read")
+            )
+        shot(page, f"{who} {path.strip('/').partition('/')[0]}")
+    assert may_change or all(each.startswith("GET ") for each in sent)

@@ -162,3 +162,19 @@ def test_wrong_and_ambiguous_puzzles_are_told(platform: Platform, pair: dict[str
     ask(page, TWO_SOLUTIONS)
     expect(page.get_by_test_id("solutions-note")).to_contain_text("more than one solution")
     expect(page.get_by_test_id("answer")).to_be_visible()
+
+
+def test_a_viewer_sees_what_others_asked_and_asks_nothing(platform: Platform, pair: dict[str, str], page: Page) -> None:
+    assert laser(platform, pair["none"], "--beside", pair["laser"], "--puzzle", UNSOLVED).returncode == 0
+    viewer = platform.answer("POST", "/users", json={"name": "vic", "role": "viewer"})["id"]
+    page.goto(platform.answer("POST", "/login-codes", json={"user": viewer})["url"])
+    tab = f"{platform.url}/runs/{pair['none']}?tab=reasoning"
+    page.goto(f"{tab}&puzzle={UNSOLVED}&beside={pair['laser']}")
+    expect(page.get_by_test_id("side")).to_have_count(2)
+    for test in ("puzzle-text", "fill-half"):
+        expect(page.get_by_test_id(test)).to_have_count(0)
+    page.goto(f"{tab}&index=19")
+    expect(page.get_by_test_id("failure")).to_contain_text("Nobody has asked this run that puzzle yet")
+    page.goto(tab)
+    page.get_by_test_id("asked-by-others").get_by_role("link").click()
+    expect(page.get_by_test_id("run-row").first).to_contain_text("inspect of")

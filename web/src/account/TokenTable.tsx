@@ -2,7 +2,7 @@ import { Button, Skeleton } from "@mantine/core";
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { request } from "~/api/client";
 import type { Token } from "~/api/model";
-import { tokensQuery } from "~/api/queries";
+import { meQuery, tokensQuery } from "~/api/queries";
 import { Ago } from "~/ui/Ago";
 import { Failure } from "~/ui/Empty";
 import { moment } from "~/ui/format";
@@ -41,6 +41,7 @@ export function TokenTable({ user }: { user?: string }) {
 
 function Row({ token }: { token: Token }) {
   const client = useQueryClient();
+  const { data: me } = useQuery(meQuery());
   const [confirm, dialog] = useConfirm();
   const revoke = useMutation({
     mutationFn: () => request<undefined>(`/tokens/${token.id}`, { method: "DELETE" }),
@@ -64,11 +65,13 @@ function Row({ token }: { token: Token }) {
       </td>
       <td>{token.expires_at === null ? "no end" : moment(token.expires_at)}</td>
       <td>
-        <div className={classes.actions}>
-          <Button size="compact-xs" variant="default" onClick={ask} loading={revoke.isPending} data-testid="revoke">
-            Revoke
-          </Button>
-        </div>
+        {me?.scope === "all" && (
+          <div className={classes.actions}>
+            <Button size="compact-xs" variant="default" onClick={ask} loading={revoke.isPending} data-testid="revoke">
+              Revoke
+            </Button>
+          </div>
+        )}
         {dialog}
       </td>
     </tr>

@@ -1,4 +1,5 @@
 import { useQuery } from "@tanstack/react-query";
+import { useReadOnly } from "~/account/ReadOnly";
 import { meQuery } from "~/api/queries";
 import classes from "~/account/Account.module.css";
 import { Empty } from "~/ui/Empty";
@@ -10,6 +11,7 @@ import { Users } from "./Users";
 
 export function AdminPage() {
   const { data: me } = useQuery(meQuery());
+  const readOnly = useReadOnly();
   return (
     <>
       <PageHead title="Admin" sub="Who may come in, what they may do, and who did what." />
@@ -20,9 +22,11 @@ export function AdminPage() {
       )}
       {me?.role === "admin" && (
         <div className={classes.page}>
-          <Panel title="Add a user">
-            <NewUser />
-          </Panel>
+          {!readOnly && (
+            <Panel title="Add a user">
+              <NewUser />
+            </Panel>
+          )}
           <Users />
           <AuditLog />
         </div>

@@ -1,6 +1,7 @@
 import { Button, NumberInput, Select, Skeleton } from "@mantine/core";
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
+import { useReadOnly } from "~/account/ReadOnly";
 import { request } from "~/api/client";
 import type { LoginCode, User } from "~/api/model";
 import { usersQuery } from "~/api/queries";
@@ -58,6 +59,7 @@ export function Users() {
 
 function Row({ user, showTokens, makeLink }: { user: User; showTokens: () => void; makeLink: () => void }) {
   const client = useQueryClient();
+  const isReadOnly = useReadOnly() !== undefined;
   const change = useMutation({
     mutationFn: (body: Change) => request<User>(`/users/${user.id}`, { method: "PATCH", body }),
     onError: failed,
@@ -68,7 +70,7 @@ function Row({ user, showTokens, makeLink }: { user: User; showTokens: () => voi
     <tr data-off={isOff || undefined} data-testid="user-row">
       <td className={classes.name}>{user.name}</td>
       <td>
-        <Select size="xs" w={110} aria-label={`Role of ${user.name}`} data={roles} value={user.role} allowDeselect={false} onChange={(role) => role && role !== user.role && change.mutate({ role })} />
+        <Select size="xs" w={110} aria-label={`Role of ${user.name}`} data={roles} value={user.role} allowDeselect={false} disabled={isReadOnly} onChange={(role) => role && role !== user.role && change.mutate({ role })} />
       </td>
       <td>
         <NumberInput
@@ -78,6 +80,7 @@ function Row({ user, showTokens, makeLink }: { user: User; showTokens: () => voi
           min={0.01}
           aria-label={`Shares of ${user.name}`}
           defaultValue={user.shares}
+          disabled={isReadOnly}
           onBlur={(event) => {
             const shares = Number(event.currentTarget.value);
             if (shares > 0 && shares !== user.shares) change.mutate({ shares });
@@ -92,12 +95,16 @@ function Row({ user, showTokens, makeLink }: { user: User; showTokens: () => voi
           <Button size="compact-xs" variant="default" onClick={showTokens}>
             Tokens
           </Button>
-          <Button size="compact-xs" variant="default" onClick={makeLink} disabled={isOff}>
-            Login link
-          </Button>
-          <Button size="compact-xs" variant="default" loading={change.isPending} onClick={() => change.mutate({ disabled: !isOff })} data-testid="user-disable">
-            {isOff ? "Enable" : "Disable"}
-          </Button>
+          {!isReadOnly && (
+            <>
+              <Button size="compact-xs" variant="default" onClick={makeLink} disabled={isOff}>
+                Login link
+              </Button>
+              <Button size="compact-xs" variant="default" loading={change.isPending} onClick={() => change.mutate({ disabled: !isOff })} data-testid="user-disable">
+                {isOff ? "Enable" : "Disable"}
+              </Button>
+            </>
+          )}
         </div>
       </td>
     </tr>

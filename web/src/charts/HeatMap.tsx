@@ -1,6 +1,6 @@
 import { useComputedColorScheme } from "@mantine/core";
 import { useElementSize } from "@mantine/hooks";
-import { useLayoutEffect, useMemo, useRef, useState, type KeyboardEvent, type PointerEvent } from "react";
+import { useLayoutEffect, useMemo, useRef, useState, type KeyboardEvent, type MouseEvent } from "react";
 import type { SiteTrace } from "~/api/model";
 import { draw, heightOf, layoutOf, ROW, stepAt, updateAt, xOf, type Mark, type Measure } from "~/charts/heat";
 import { bytes, count, percent, value } from "~/ui/format";
@@ -38,20 +38,20 @@ export function HeatMap({ sites, measure, marks, lastStep, selected, select, at,
     if (canvas.current && width > 0) draw(canvas.current, { sites, layout, measure, marks, selected });
   }, [sites, layout, measure, marks, selected, scheme, width]);
 
-  const point = (event: PointerEvent<HTMLCanvasElement>) => {
+  const cellUnder = (event: MouseEvent<HTMLCanvasElement>): Cell | null => {
     const box = event.currentTarget.getBoundingClientRect();
     const row = Math.floor((event.clientY - box.top) / ROW);
     const site = sites[row];
     const update = site ? updateAt(site, stepAt(layout, event.clientX - box.left)) : -1;
-    setCell(site && update >= 0 ? { row, update } : null);
+    return site && update >= 0 ? { row, update } : null;
   };
-  const pick = () => {
-    const site = cell ? sites[cell.row] : undefined;
-    select(site?.site ?? null, cell ? site?.steps[cell.update] : undefined);
+  const pick = (picked: Cell | null) => {
+    const site = picked ? sites[picked.row] : undefined;
+    select(site?.site ?? null, picked ? site?.steps[picked.update] : undefined);
   };
   const move = (event: KeyboardEvent) => {
     const by = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] }[event.key];
-    if (event.key === "Enter") pick();
+    if (event.key === "Enter") pick(cell);
     if (!by) return;
     event.preventDefault();
     const row = clamp((cell?.row ?? 0) + (by[0] ?? 0), sites.length);
@@ -69,9 +69,9 @@ export function HeatMap({ sites, measure, marks, lastStep, selected, select, at,
         aria-label={`${measure === "rank" ? "Rank over width" : "Fidelity"} of ${sites.length} sites up to step ${lastStep}; arrow keys read cells`}
         data-testid={`heatmap-${measure}`}
         data-layout={JSON.stringify(layout)}
-        onPointerMove={point}
+        onPointerMove={(event) => setCell(cellUnder(event))}
         onPointerLeave={() => setCell(null)}
-        onClick={pick}
+        onClick={(event) => pick(cellUnder(event))}
         onKeyDown={move}
         onBlur={() => setCell(null)}
       />

@@ -1,8 +1,9 @@
+import { useElementSize } from "@mantine/hooks";
 import type { Spectrum } from "~/api/model";
 import { percent } from "~/ui/format";
 import classes from "./Scree.module.css";
 
-const WIDTH = 460;
+const WIDEST = 620;
 const HEIGHT = 210;
 const LEFT = 40;
 const BOTTOM = 26;
@@ -11,18 +12,20 @@ const LEVELS = [0.9, 0.95, 0.99, 0.999];
 /** How much of the energy each direction of a basis holds, on a logarithm, and where the leading ones reach a share of all. */
 export function Scree({ spectrum }: { spectrum: Spectrum }) {
   const { energies, width } = spectrum;
+  const { ref, width: room } = useElementSize<HTMLDivElement>();
+  const wide = Math.min(WIDEST, room);
   if (!energies.length) return <p className="muted">This update kept the site in full: there is no basis to show directions of.</p>;
   const low = Math.max(1e-6, Math.min(...energies.filter((e) => e > 0)));
   const floor = 10 ** Math.floor(Math.log10(low));
   const y = (energy: number) => 10 + (1 - Math.log(Math.max(energy, floor) / floor) / Math.log(1 / floor)) * (HEIGHT - BOTTOM - 10);
-  const step = (WIDTH - LEFT - 8) / energies.length;
+  const step = Math.max(0, wide - LEFT - 8) / energies.length;
   const reached = LEVELS.map((level) => ({ level, rank: rankAt(energies, level) }));
   return (
-    <>
-      <svg viewBox={`0 0 ${WIDTH} ${HEIGHT}`} className={classes.scree} role="img" aria-label={inWords(spectrum)} data-testid="scree" data-step={spectrum.step}>
+    <div ref={ref}>
+      <svg width={wide} height={HEIGHT} className={classes.scree} role="img" aria-label={inWords(spectrum)} data-testid="scree" data-step={spectrum.step}>
         {[1, floor ** 0.5, floor].map((energy) => (
           <g key={energy}>
-            <line x1={LEFT} x2={WIDTH - 8} y1={y(energy)} y2={y(energy)} className={classes.gridline} />
+            <line x1={LEFT} x2={wide - 8} y1={y(energy)} y2={y(energy)} className={classes.gridline} />
             <text x={LEFT - 6} y={y(energy) + 3.5} textAnchor="end" className={classes.tick}>
               {energy >= 0.001 ? percent(energy, energy < 0.1 ? 1 : 0) : energy.toExponential(0)}
             </text>
@@ -34,14 +37,14 @@ export function Scree({ spectrum }: { spectrum: Spectrum }) {
           </rect>
         ))}
         {reached.map(({ level, rank }, i) => rank !== null && <EnergyLine key={level} level={level} x={LEFT + rank * step} row={i} />)}
-        <text x={WIDTH - 8} y={HEIGHT - 6} textAnchor="end" className={classes.tick}>
+        <text x={wide - 8} y={HEIGHT - 6} textAnchor="end" className={classes.tick}>
           directions of the basis: {energies.length} of {width}
         </text>
       </svg>
       <p className={`${classes.words} num`} data-testid="energy-ranks">
         {reached.map(({ level, rank }) => `${percent(level, level > 0.99 ? 1 : 0)} of the energy ${rank === null ? "is not reached" : `in ${rank}`}`).join(" · ")}
       </p>
-    </>
+    </div>
   );
 }
 

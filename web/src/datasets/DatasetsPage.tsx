@@ -1,9 +1,10 @@
 import { ActionIcon, Skeleton, Tooltip } from "@mantine/core";
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useNavigate } from "@tanstack/react-router";
+import { useReadOnly } from "~/account/ReadOnly";
 import { request } from "~/api/client";
 import type { Dataset } from "~/api/model";
-import { datasetsQuery } from "~/api/queries";
+import { datasetsQuery, meQuery } from "~/api/queries";
 import { Preview } from "~/datasets/Preview";
 import { Upload } from "~/datasets/Upload";
 import { datasetsRoute } from "~/router";
@@ -21,6 +22,7 @@ import classes from "./Datasets.module.css";
 export function DatasetsPage() {
   const { id } = datasetsRoute.useSearch();
   const navigate = useNavigate();
+  const readOnly = useReadOnly();
   const datasets = useQuery(datasetsQuery());
   const open = (next: string | undefined) => void navigate({ to: "/datasets", search: { id: next }, replace: true, resetScroll: false });
   const shown = datasets.data?.items.find((dataset) => dataset.id === id);
@@ -28,12 +30,16 @@ export function DatasetsPage() {
     <>
       <PageHead title="Datasets" sub="Sudoku or mazes as CSV with the header source,q,a,rating. Every row is checked before anything is kept." />
       <div className={classes.page}>
-        <Upload onUploaded={open} />
+        {!readOnly && <Upload onUploaded={open} />}
         {datasets.isPending && <Skeleton height={160} radius="lg" />}
         {datasets.isError && <Failure error={datasets.error} retry={() => void datasets.refetch()} />}
         {datasets.data?.items.length === 0 && (
           <Empty icon="data" title="No dataset yet" compact testId="no-datasets">
-            Drop a file above, or use <code>laser datasets add train.csv</code>. Generated Sudokus need no dataset.
+            {readOnly ?? (
+              <>
+                Drop a file above, or use <code>laser datasets add train.csv</code>. Generated Sudokus need no dataset.
+              </>
+            )}
           </Empty>
         )}
         {datasets.data && datasets.data.items.length > 0 && (
@@ -54,6 +60,9 @@ export function DatasetsPage() {
 function Row({ dataset, isOpen, open }: { dataset: Dataset; isOpen: boolean; open: (id: string | undefined) => void }) {
   const client = useQueryClient();
   const [confirm, dialog] = useConfirm();
+  const readOnly = useReadOnly();
+  const { data: me } = useQuery(meQuery());
+  const isOthers = me?.role !== "admin" && dataset.owner !== me?.id;
   const remove = useMutation({
     mutationFn: () => request<undefined>(`/datasets/${dataset.id}`, { method: "DELETE" }),
     onSuccess: async () => {
@@ -82,11 +91,22 @@ function Row({ dataset, isOpen, open }: { dataset: Dataset; isOpen: boolean; ope
       <span className={`${classes.size} muted`}>
         <Ago time={dataset.created_at} />
       </span>
-      <Tooltip label="Delete">
-        <ActionIcon variant="subtle" color="gray" onClick={askDelete} loading={remove.isPending} aria-label={`Delete ${dataset.name}`}>
-          <Icon name="trash" size={15} />
-        </ActionIcon>
-      </Tooltip>
+      {!readOnly && (
+        <Tooltip label={isOthers ? "Somebody else’s: its owner or an admin may delete it" : "Delete"}>
+          <ActionIcon
+            variant="subtle"
+            color="gray"
+            onClick={isOthers ? undefined : askDelete}
+            aria-disabled={isOthers}
+            data-disabled={isOthers || undefined}
+            loading={remove.isPending}
+            aria-label={`Delete ${dataset.name}`}
+            data-testid="delete-dataset"
+          >
+            <Icon name="trash" size={15} />
+          </ActionIcon>
+        </Tooltip>
+      )}
       {dialog}
     </li>
   );

@@ -1,6 +1,7 @@
 import { Button, Menu, Skeleton } from "@mantine/core";
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { Link, useNavigate } from "@tanstack/react-router";
+import { useReadOnly } from "~/account/ReadOnly";
 import { API } from "~/api/client";
 import type { Experiment, Report } from "~/api/model";
 import { experimentQuery } from "~/api/queries";
@@ -101,6 +102,7 @@ function Actions({ report }: { report: Report }) {
   const client = useQueryClient();
   const navigate = useNavigate();
   const [confirm, dialog] = useConfirm();
+  const readOnly = useReadOnly();
   const cancel = useMutation({
     mutationFn: () => cancelExperiment(experiment.id),
     onSuccess: () => client.invalidateQueries({ queryKey: ["experiment", experiment.id] }),
@@ -134,44 +136,53 @@ function Actions({ report }: { report: Report }) {
           </Menu.Item>
         </Menu.Dropdown>
       </Menu>
-      <Button variant="default" leftSection={<Icon name="clone" />} renderRoot={(props) => <Link to="/sweep" search={{ from: experiment.id }} {...props} />}>
-        Again
-      </Button>
-      {isOver ? (
-        <Button
-          variant="default"
-          leftSection={<Icon name="trash" />}
-          loading={remove.isPending}
-          data-testid="delete"
-          onClick={() =>
-            confirm({
-              title: "Delete this experiment?",
-              text: `“${experiment.name}” goes with its ${experiment.runs} runs, their metrics and checkpoints. This can’t be undone.`,
-              action: "Delete for good",
-              isDangerous: true,
-              onConfirm: () => remove.mutate(),
-            })
-          }
-        >
-          Delete
-        </Button>
-      ) : (
-        <Button
-          variant="default"
-          leftSection={<Icon name="stop" />}
-          loading={cancel.isPending}
-          data-testid="cancel"
-          onClick={() =>
-            confirm({
-              title: "Cancel this experiment?",
-              text: "All its runs that haven’t ended stop. What they measured so far is kept.",
-              action: "Cancel its runs",
-              onConfirm: () => cancel.mutate(),
-            })
-          }
-        >
-          Cancel
-        </Button>
+      {!readOnly && (
+        <>
+          <Button
+            variant="default"
+            leftSection={<Icon name="clone" />}
+            renderRoot={(props) => <Link to="/sweep" search={{ from: experiment.id }} {...props} />}
+            data-testid="again"
+          >
+            Again
+          </Button>
+          {isOver ? (
+            <Button
+              variant="default"
+              leftSection={<Icon name="trash" />}
+              loading={remove.isPending}
+              data-testid="delete"
+              onClick={() =>
+                confirm({
+                  title: "Delete this experiment?",
+                  text: `“${experiment.name}” goes with its ${experiment.runs} runs, their metrics and checkpoints. This can’t be undone.`,
+                  action: "Delete for good",
+                  isDangerous: true,
+                  onConfirm: () => remove.mutate(),
+                })
+              }
+            >
+              Delete
+            </Button>
+          ) : (
+            <Button
+              variant="default"
+              leftSection={<Icon name="stop" />}
+              loading={cancel.isPending}
+              data-testid="cancel"
+              onClick={() =>
+                confirm({
+                  title: "Cancel this experiment?",
+                  text: "All its runs that haven’t ended stop. What they measured so far is kept.",
+                  action: "Cancel its runs",
+                  onConfirm: () => cancel.mutate(),
+                })
+              }
+            >
+              Cancel
+            </Button>
+          )}
+        </>
       )}
       {dialog}
     </>

@@ -1,6 +1,7 @@
 import { Button, Skeleton } from "@mantine/core";
 import { useInfiniteQuery } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
+import { useReadOnly } from "~/account/ReadOnly";
 import { experimentsQuery } from "~/api/queries";
 import { States } from "~/experiments/ExperimentPage";
 import { Ago } from "~/ui/Ago";
@@ -12,19 +13,22 @@ import { Panel } from "~/ui/Panel";
 import classes from "./Experiments.module.css";
 
 export function ExperimentsPage() {
+  const readOnly = useReadOnly();
   const pages = useInfiniteQuery({ ...experimentsQuery(), refetchInterval: 5000 });
   const items = pages.data?.pages.flatMap((page) => page.items) ?? [];
   return (
     <>
       <PageHead title="Experiments" sub="Variants × seeds from one file, judged by pairs of equal seed.">
-        <Button leftSection={<Icon name="plus" />} renderRoot={(props) => <Link to="/sweep" {...props} />} data-testid="new-sweep">
-          New sweep
-        </Button>
+        {!readOnly && (
+          <Button leftSection={<Icon name="plus" />} renderRoot={(props) => <Link to="/sweep" {...props} />} data-testid="new-sweep">
+            New sweep
+          </Button>
+        )}
       </PageHead>
       {pages.isPending && <Skeleton height={220} radius="lg" />}
       {pages.isError && !pages.data && <Failure error={pages.error} retry={() => void pages.refetch()} />}
       {pages.data && !items.length && (
-        <Empty icon="experiment" title="No experiment yet" actions={<Command text="laser experiment submit docs/examples/sudoku-4x4.yaml" />}>
+        <Empty icon="experiment" title="No experiment yet" actions={!readOnly && <Command text="laser experiment submit docs/examples/sudoku-4x4.yaml" />}>
           One file with variants, seeds and a margin makes all the runs, and the page then says in words which variant is better.
         </Empty>
       )}
@@ -35,11 +39,11 @@ export function ExperimentsPage() {
               <thead>
                 <tr>
                   <th>Experiment</th>
-                  <th>Margin</th>
-                  <th className={classes.words} style={{ minWidth: 220 }}>
+                  <th className={classes.wide}>Margin</th>
+                  <th className={classes.words} style={{ minWidth: 130 }}>
                     Runs
                   </th>
-                  <th className={classes.words}>Owner</th>
+                  <th className={`${classes.words} ${classes.wide}`}>Owner</th>
                   <th>Made</th>
                 </tr>
               </thead>
@@ -51,11 +55,11 @@ export function ExperimentsPage() {
                         {each.name}
                       </Link>
                     </td>
-                    <td>{each.margin} points</td>
+                    <td className={classes.wide}>{each.margin} points</td>
                     <td className={classes.words}>
                       <States states={each.states} runs={each.runs} />
                     </td>
-                    <td className={classes.words}>{each.owner_name}</td>
+                    <td className={`${classes.words} ${classes.wide}`}>{each.owner_name}</td>
                     <td>
                       <Ago time={each.created_at} />
                     </td>

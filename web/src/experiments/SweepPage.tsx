@@ -4,6 +4,7 @@ import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useNavigate } from "@tanstack/react-router";
 import { useMemo, useRef, useState } from "react";
 import { stringify } from "yaml";
+import { ReadOnlyPage, useReadOnly } from "~/account/ReadOnly";
 import { ApiError, messageOf } from "~/api/client";
 import type { Estimate, JsonObject } from "~/api/model";
 import { experimentQuery } from "~/api/queries";
@@ -21,7 +22,9 @@ import classes from "./Experiments.module.css";
 
 export function SweepPage() {
   const { from } = sweepRoute.useSearch();
+  const readOnly = useReadOnly();
   const source = useQuery({ ...experimentQuery(from ?? ""), enabled: from !== undefined });
+  if (readOnly) return <ReadOnlyPage title="New sweep" why={readOnly} />;
   if (source.isError) return <Failure error={source.error} retry={() => void source.refetch()} />;
   if (from !== undefined && !source.data) return <Skeleton height={480} radius="lg" />;
   return <Editor key={from} start={source.data ? stringify(source.data.experiment.config) : EXAMPLE} />;

@@ -26,7 +26,7 @@ export function Verdict({ judged, isOver }: { judged: Judgement; isOver: boolean
     >
       <div className={classes.verdict}>
         {judged.pairs > 0 ? <PairPlot judged={judged} /> : <p className={classes.note}>No seed has both runs done yet.</p>}
-        <dl className="num">
+        <dl className="num" hidden={!judged.pairs}>
           <Fact name="Pairs of equal seed">{judged.pairs}</Fact>
           <Fact name="Mean difference">{judged.mean === null ? "–" : `${signed(judged.mean)} points`}</Fact>
           <Fact name="95 % interval (paired t)">{ends(t.ci95)}</Fact>

@@ -2,6 +2,7 @@ import { SegmentedControl, Skeleton } from "@mantine/core";
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { Link, useNavigate } from "@tanstack/react-router";
 import { useMemo, useRef, useState } from "react";
+import { ReadOnlyPage, useReadOnly } from "~/account/ReadOnly";
 import { ApiError } from "~/api/client";
 import type { JsonObject, Preset } from "~/api/model";
 import { datasetsQuery, presetsQuery, runQuery, schemaQuery, someRunsQuery } from "~/api/queries";
@@ -21,10 +22,12 @@ import classes from "./Form.module.css";
 
 export function NewRunPage() {
   const { from, preset } = newRoute.useSearch();
+  const readOnly = useReadOnly();
   const schema = useQuery(schemaQuery());
   const presets = useQuery(presetsQuery());
   const source = useQuery({ ...runQuery(from ?? ""), enabled: from !== undefined });
   const failure = schema.error ?? source.error;
+  if (readOnly) return <ReadOnlyPage title="New run" why={readOnly} />;
   if (failure) return <Failure error={failure} retry={() => void schema.refetch()} />;
   if (!schema.data || presets.isPending || (from && !source.data)) return <Skeleton height={480} radius="lg" />;
   const named = presets.data?.find(({ name }) => name === preset) ?? presets.data?.[0];

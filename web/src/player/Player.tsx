@@ -69,7 +69,8 @@ export function Player({ sides, frame: wanted, setFrame }: Props) {
               onChange={setFrame}
               label={null}
               marks={marksOf(main)}
-              thumbProps={{ "aria-label": "Call of the network", "aria-valuetext": words(main, frame) }}
+              thumbLabel="Call of the network"
+              thumbProps={{ "aria-valuetext": words(main, frame) }}
               data-testid="slider"
             />
           </div>

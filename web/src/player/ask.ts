@@ -1,8 +1,9 @@
 /** What the player is asked: a puzzle of the test set by its number, or one's own. */
 import { queryOptions } from "@tanstack/react-query";
-import { ApiError, request } from "~/api/client";
-import { isFinal, type Inspection, type Run } from "~/api/model";
+import { ApiError, query, request } from "~/api/client";
+import { isFinal, type Inspection, type Run, type RunPage } from "~/api/model";
 import type { RunSearch } from "~/router";
+import { quoted } from "~/runs/complete";
 
 export type Ask = { puzzle: string } | { index: number };
 
@@ -14,11 +15,11 @@ export function askOf({ puzzle, index }: RunSearch): Ask | null {
 
 const POLL_MS = 400;
 
-/** Queues an inspection and waits for it; the server gives the one that was made before where there is one. */
-export const inspectionQuery = (checkpoint: string, ask: Ask) =>
+/** Queues an inspection and waits for it; who may not queue one gets what somebody else has asked for. */
+export const inspectionQuery = (checkpoint: string, ask: Ask, isReadOnly: boolean) =>
   queryOptions({
-    queryKey: ["inspection", checkpoint, ask],
-    queryFn: ({ signal }) => inspected({ kind: "inspect", checkpoint, ...ask }, signal),
+    queryKey: ["inspection", checkpoint, ask, isReadOnly],
+    queryFn: ({ signal }) => (isReadOnly ? askedBefore(checkpoint, ask, signal) : inspected({ kind: "inspect", checkpoint, ...ask }, signal)),
     staleTime: Infinity,
     retry: false,
   });
@@ -31,6 +32,15 @@ export const foundQuery = (id: string) =>
     staleTime: Infinity,
   });
 
+async function askedBefore(checkpoint: string, ask: Ask, signal: AbortSignal): Promise<Inspection> {
+  const puzzle = "puzzle" in ask ? `config.puzzle:${quoted(ask.puzzle)}` : `config.index:${ask.index} config.puzzle:""`;
+  const filter = `config.checkpoint:${checkpoint} ${puzzle}`;
+  const { items } = await request<RunPage>(query("/runs", { kind: "inspect", state: "succeeded", filter, limit: 1 }), { signal });
+  if (!items[0]) throw new ApiError(404, "Nobody has asked this run that puzzle yet", "Nobody has asked this run that puzzle yet, and you may only read.");
+  return request<Inspection>(`/runs/${items[0].id}/inspection`, { signal });
+}
+
+/** The server gives the inspection that was made before where there is one. */
 async function inspected(config: object, signal: AbortSignal): Promise<Inspection> {
   let run = await request<Run>("/runs", { method: "POST", body: config, signal });
   while (!isFinal(run.state)) {

@@ -46,7 +46,7 @@ export default function LogsTab({ run }: { run: Run }) {
         <>
           <span className="faint num">
             {needle && `${count(lines.length)} of `}
-            {count(logs.data.length)} lines
+            {count(logs.data.length)} {logs.data.length === 1 ? "line" : "lines"}
           </span>
           <Switch size="xs" label="Follow" checked={isFollowing} onChange={(event) => setFollowing(event.currentTarget.checked)} data-testid="log-follow" />
         </>

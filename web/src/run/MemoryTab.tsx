@@ -67,7 +67,7 @@ function Measured({ memory, store }: { memory: Memory; store: string }) {
             isMono
             total={total}
             most={most}
-            parts={memory.sites.filter((s) => s.site === site).map((s) => [s.kind, s.saved_bytes, color.get(s.kind) ?? ""])}
+            parts={[...totals(memory.sites.filter((s) => s.site === site), (s) => s.kind)].map(([kind, size]) => [kind, size, color.get(kind) ?? ""])}
           />
         ))}
       </Panel>

@@ -1,5 +1,6 @@
 import { Button, Textarea } from "@mantine/core";
 import { lazy, Suspense, useState } from "react";
+import { useReadOnly } from "~/account/ReadOnly";
 import type { Run } from "~/api/model";
 import { useChange } from "~/run/useChange";
 import { Icon } from "~/ui/icons";
@@ -9,6 +10,7 @@ const Markdown = lazy(() => import("~/ui/Markdown"));
 
 /** What people wrote on the run, and a place to write it. */
 export function Note({ run }: { run: Run }) {
+  const readOnly = useReadOnly();
   const [draft, setDraft] = useState<string | null>(null);
   const change = useChange(run.id, () => setDraft(null));
   if (draft !== null)
@@ -41,6 +43,7 @@ export function Note({ run }: { run: Run }) {
         </div>
       </form>
     );
+  if (readOnly && !run.note) return null;
   return (
     <div className={run.note ? classes.note : classes.empty}>
       {run.note && (
@@ -48,16 +51,18 @@ export function Note({ run }: { run: Run }) {
           <Markdown text={run.note} />
         </Suspense>
       )}
-      <Button
-        size="compact-xs"
-        variant="subtle"
-        color="gray"
-        leftSection={<Icon name="pencil" size={12} />}
-        onClick={() => setDraft(run.note)}
-        data-testid="edit-note"
-      >
-        {run.note ? "Change the note" : "Add a note"}
-      </Button>
+      {!readOnly && (
+        <Button
+          size="compact-xs"
+          variant="subtle"
+          color="gray"
+          leftSection={<Icon name="pencil" size={12} />}
+          onClick={() => setDraft(run.note)}
+          data-testid="edit-note"
+        >
+          {run.note ? "Change the note" : "Add a note"}
+        </Button>
+      )}
     </div>
   );
 }

@@ -1,7 +1,8 @@
 import { Button, NumberInput, Select, Skeleton, Textarea } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
-import { useNavigate } from "@tanstack/react-router";
+import { Link, useNavigate } from "@tanstack/react-router";
 import { useCallback, useEffect, useState } from "react";
+import { useReadOnly } from "~/account/ReadOnly";
 import { ApiError, messageOf } from "~/api/client";
 import type { Inspection, Run } from "~/api/model";
 import { isLive, runQuery, someRunsQuery } from "~/api/queries";
@@ -55,11 +56,15 @@ function Found({ run }: { run: Run }) {
 function Asked({ run }: { run: Run }) {
   const [search, change] = useSearch();
   const ask = askOf(search);
+  const readOnly = useReadOnly();
+  if (readOnly && !ask) return <AskedByOthers run={run} why={readOnly} />;
   return (
     <div className={classes.page}>
-      <Panel title="Puzzle">
-        <Picker key={`${search.puzzle} ${search.index}`} run={run} search={search} change={change} />
-      </Panel>
+      {!readOnly && (
+        <Panel title="Puzzle">
+          <Picker key={`${search.puzzle} ${search.index}`} run={run} search={search} change={change} />
+        </Panel>
+      )}
       {ask ? (
         <Answers run={run} ask={ask} beside={search.beside} pick={(puzzle) => change({ puzzle, index: undefined, at: undefined })} />
       ) : (
@@ -68,6 +73,25 @@ function Asked({ run }: { run: Run }) {
         </Empty>
       )}
     </div>
+  );
+}
+
+function AskedByOthers({ run, why }: { run: Run; why: string }) {
+  const search = { filter: `kind:inspect config.checkpoint:${run.id}` };
+  return (
+    <Empty
+      icon="lock"
+      title="You may look at what others asked"
+      compact
+      testId="asked-by-others"
+      actions={
+        <Button variant="default" renderRoot={(props) => <Link to="/" search={search} {...props} />}>
+          Puzzles asked of this run
+        </Button>
+      }
+    >
+      {why}
+    </Empty>
   );
 }
 
@@ -146,17 +170,18 @@ interface AnswersProps {
 }
 
 function Answers({ run, ask, beside, pick }: AnswersProps) {
-  const mine = useQuery(inspectionQuery(run.id, ask));
+  const isReadOnly = useReadOnly() !== undefined;
+  const mine = useQuery(inspectionQuery(run.id, ask, isReadOnly));
   const otherRun = useQuery({ ...runQuery(beside ?? ""), enabled: beside !== undefined });
   // Both models see the very same puzzle, also where the other run's test set is another.
-  const theirs = useQuery({ ...inspectionQuery(beside ?? "", mine.data ? sameAs(mine.data, ask) : ask), enabled: beside !== undefined && mine.data !== undefined });
+  const theirs = useQuery({ ...inspectionQuery(beside ?? "", mine.data ? sameAs(mine.data, ask) : ask, isReadOnly), enabled: beside !== undefined && mine.data !== undefined });
   if (mine.isError) return <Fault error={mine.error} retry={() => void mine.refetch()} />;
   if (!mine.data) return <Waiting />;
   const sides: [Followed, ...Followed[]] = [{ name: run.name, color: "var(--accent)", inspection: mine.data }];
   if (beside && theirs.data) sides.push({ name: otherRun.data?.name ?? beside, color: "var(--warn)", inspection: theirs.data });
   return (
     <>
-      <About inspection={mine.data} pick={pick} />
+      <About inspection={mine.data} pick={isReadOnly ? undefined : pick} />
       {theirs.isError && <Fault error={theirs.error} retry={() => void theirs.refetch()} />}
       <Shown key={mine.data.question} sides={sides} />
       {beside && theirs.isFetching && <Waiting />}
@@ -205,7 +230,7 @@ function Fault({ error, retry }: { error: Error; retry: () => void }) {
   );
 }
 
-function About({ inspection, pick }: { inspection: Inspection; pick: (puzzle: string) => void }) {
+function About({ inspection, pick }: { inspection: Inspection; pick: ((puzzle: string) => void) | undefined }) {
   const { question, solution, solutions, kind } = inspection;
   return (
     <>
@@ -219,7 +244,7 @@ function About({ inspection, pick }: { inspection: Inspection; pick: (puzzle: st
           This puzzle has more than one solution: any that keeps the rules counts as solved.
         </p>
       )}
-      {kind === "sudoku" && solution && (
+      {pick && kind === "sudoku" && solution && (
         <div className={classes.variants}>
           Ask the same with
           <Button size="compact-xs" variant="default" onClick={() => pick(filled(question, solution, 0.5))} data-testid="fill-half">

@@ -1,6 +1,7 @@
 import { Button, Menu } from "@mantine/core";
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { Link, useNavigate } from "@tanstack/react-router";
+import { useReadOnly } from "~/account/ReadOnly";
 import { API } from "~/api/client";
 import { isFinal, type Run } from "~/api/model";
 import { artifactsQuery, forgetRun } from "~/api/queries";
@@ -14,6 +15,7 @@ export function RunActions({ run }: { run: Run }) {
   const client = useQueryClient();
   const navigate = useNavigate();
   const [confirm, dialog] = useConfirm();
+  const readOnly = useReadOnly();
   const cancel = useMutation({
     mutationFn: () => cancelRun(run.id),
     onSuccess: (changed) => client.setQueryData(["run", run.id], changed),
@@ -43,6 +45,7 @@ export function RunActions({ run }: { run: Run }) {
       isDangerous: true,
       onConfirm: () => remove.mutate(),
     });
+  if (readOnly) return <Download run={run} />;
   return (
     <div style={{ display: "flex", gap: 8, flexWrap: "wrap" }}>
       <Download run={run} />

@@ -47,7 +47,7 @@ export function RunHeader({ run, connection }: { run: Run; connection: Connectio
           created <Ago time={run.created_at} />
         </span>
         {run.attempt > 1 && <span className="muted num">attempt {run.attempt}</span>}
-        <span className="muted">{askedWords(run)}</span>
+        {askedWords(run) && <span className="muted">{askedWords(run)}</span>}
         <span className={classes.tags}>
           <TagEditor run={run} />
         </span>
@@ -96,7 +96,7 @@ function Why({ run }: { run: Run }) {
   const { data: queue } = useQuery({ ...queueQuery(run.id), enabled: run.state === "queued" && !isUnmanned });
   const waiting = queue?.items[0];
   const text = isUnmanned
-    ? "No worker is alive, so nobody will take this run. `laser up` starts one."
+    ? "No worker is alive, so nobody will take this run. “laser up” starts one."
     : run.state === "queued"
       ? [run.reason, waiting ? placeWords(waiting, queue.total) : "Waits for a free worker slot."].filter(Boolean).join(" · ")
       : run.reason;

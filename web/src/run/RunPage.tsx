@@ -1,7 +1,7 @@
 import { Skeleton, Tabs } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { useNavigate } from "@tanstack/react-router";
-import { lazy, Suspense, type ComponentType } from "react";
+import { lazy, Suspense, useEffect, useRef, type ComponentType } from "react";
 import { ApiError } from "~/api/client";
 import { useLiveRun } from "~/api/live";
 import type { Run } from "~/api/model";
@@ -39,21 +39,30 @@ export function RunPage() {
 }
 
 function Loaded({ run }: TabProps) {
-  const { tab = "charts" } = runRoute.useSearch();
+  const usual = run.kind === "analysis" ? "claims" : run.kind === "inspect" ? "reasoning" : "charts";
+  const { tab = usual } = runRoute.useSearch();
   const navigate = useNavigate();
   const lines = useQuery(logsQuery(run.id));
   // The stream goes on where the log lines end, so that no line is missed and old events aren't replayed.
   const after = lines.isPending ? undefined : (lines.data?.at(-1)?.seq ?? 0);
   const connection = useLiveRun(run.id, after);
+  const list = useRef<HTMLDivElement>(null);
+  useEffect(() => {
+    // On a phone the open tab may be beyond the edge.
+    const active = list.current?.querySelector("[data-active]");
+    if (!list.current || !active) return;
+    const beyond = active.getBoundingClientRect().right + 32 - list.current.getBoundingClientRect().right;
+    if (beyond > 0) list.current.scrollLeft += beyond;
+  }, [tab]);
   const shown = tabs.filter((t) => !t.onlyOf || t.onlyOf.includes(run.kind));
   const open = (name: string | null) =>
-    void navigate({ to: "/runs/$id", params: { id: run.id }, search: name === "charts" ? {} : { tab: name ?? undefined }, replace: true, resetScroll: false });
+    void navigate({ to: "/runs/$id", params: { id: run.id }, search: name === usual ? {} : { tab: name ?? undefined }, replace: true, resetScroll: false });
   return (
     <>
       <ConnectionBanner connection={connection} />
       <RunHeader run={run} connection={connection} />
       <Tabs value={tab} onChange={open} keepMounted={false}>
-        <Tabs.List className="scroll-tabs" mb="md">
+        <Tabs.List ref={list} className="scroll-tabs" mb="md">
           {shown.map(({ name, label }) => (
             <Tabs.Tab key={name} value={name} data-testid={`tab-${name}`}>
               {label}

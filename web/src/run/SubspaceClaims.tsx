@@ -1,6 +1,7 @@
 import { Button } from "@mantine/core";
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
+import { useReadOnly } from "~/account/ReadOnly";
 import { request } from "~/api/client";
 import { isFinal, type Run } from "~/api/model";
 import { analysesQuery, isLive } from "~/api/queries";
@@ -11,6 +12,7 @@ import { failed } from "~/ui/toast";
 /** LASER's claims on this run, with the numbers of its newest analysis; or how to get one. */
 export function SubspaceClaims({ run }: { run: Run }) {
   const client = useQueryClient();
+  const readOnly = useReadOnly();
   const analyses = useQuery({ ...analysesQuery(run.id), refetchInterval: ({ state }) => (state.data?.items.some((a) => !isFinal(a.state)) ? 2000 : false) });
   const ask = useMutation({
     mutationFn: () => request<Run>("/runs", { method: "POST", body: { kind: "analysis", checkpoint: run.id } }),
@@ -38,7 +40,7 @@ export function SubspaceClaims({ run }: { run: Run }) {
       {!answered && !going && analyses.data && (
         <p className="muted" style={{ margin: 0 }}>
           Are this model’s activations low-dimensional, effectively linear and easy to track? An analysis of its checkpoint answers with numbers.{" "}
-          {!isLive(run) && run.checkpoint && (
+          {!readOnly && !isLive(run) && run.checkpoint && (
             <Button size="compact-sm" variant="default" loading={ask.isPending} onClick={() => ask.mutate()} data-testid="analyse">
               Analyse it
             </Button>

@@ -1,6 +1,7 @@
 import { ActionIcon, Button, Popover, TagsInput } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { useState } from "react";
+import { useReadOnly } from "~/account/ReadOnly";
 import type { Run } from "~/api/model";
 import { filterFieldsQuery } from "~/api/queries";
 import { useChange } from "~/run/useChange";
@@ -10,6 +11,7 @@ import classes from "./TagEditor.module.css";
 
 /** The run's tags, and a small form to change them. */
 export function TagEditor({ run }: { run: Run }) {
+  const readOnly = useReadOnly();
   const [draft, setDraft] = useState<string[] | null>(null);
   const { data: known } = useQuery({ ...filterFieldsQuery(), enabled: draft !== null });
   const change = useChange(run.id, () => setDraft(null));
@@ -18,6 +20,7 @@ export function TagEditor({ run }: { run: Run }) {
     const missing = (from: readonly string[], other: readonly string[]) => from.filter((tag) => !other.includes(tag));
     change.mutate({ add_tags: missing(draft, run.tags), remove_tags: missing(run.tags, draft) });
   };
+  if (readOnly) return <Tags tags={run.tags} />;
   return (
     <>
       <Tags tags={run.tags} />

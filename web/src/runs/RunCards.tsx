@@ -45,7 +45,7 @@ export function RunCards({ runs, columns, selected, toggle }: RowsProps) {
               </div>
               <div>
                 <dt>Step</dt>
-                <dd className="num">{seconds(stepTime(run))}</dd>
+                <dd className="num">{run.kind === "train" ? seconds(stepTime(run)) : "–"}</dd>
               </div>
               {more.map((column) => (
                 <div key={column.id}>

@@ -4,6 +4,7 @@ import { useMediaQuery } from "@mantine/hooks";
 import { useInfiniteQuery } from "@tanstack/react-query";
 import { Link, useNavigate } from "@tanstack/react-router";
 import { useCallback, useEffect, useMemo, useState } from "react";
+import { useReadOnly } from "~/account/ReadOnly";
 import { useLiveRuns } from "~/api/live";
 import { runsQuery } from "~/api/queries";
 import { runsRoute, type RunsSearch } from "~/router";
@@ -106,6 +107,14 @@ function Loading() {
 }
 
 function NoRuns() {
+  const readOnly = useReadOnly();
+  if (readOnly) {
+    return (
+      <Empty icon="runs" title="No run yet" testId="no-runs">
+        Runs of everybody appear here as soon as there are any. {readOnly}
+      </Empty>
+    );
+  }
   return (
     <Empty
       icon="zap"

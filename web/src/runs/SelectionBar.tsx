@@ -2,6 +2,7 @@ import { Button, CloseButton, Popover, TextInput } from "@mantine/core";
 import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
 import { useState, type FormEvent } from "react";
+import { useReadOnly } from "~/account/ReadOnly";
 import { isFinal, type RunSummary } from "~/api/model";
 import { cancelRun, changeRun, deleteRun } from "~/run/actions";
 import { Icon } from "~/ui/icons";
@@ -14,6 +15,7 @@ const many = (runs: readonly unknown[]) => `${runs.length} ${runs.length === 1 ?
 /** What can be done with the selected runs. */
 export function SelectionBar({ runs, clear }: { runs: RunSummary[]; clear: () => void }) {
   const client = useQueryClient();
+  const readOnly = useReadOnly();
   const going = runs.filter((run) => !isFinal(run.state));
   const ended = runs.filter((run) => isFinal(run.state));
   /** All of them are tried, also after one was refused; the list shows what came of it. */
@@ -60,13 +62,17 @@ export function SelectionBar({ runs, clear }: { runs: RunSummary[]; clear: () =>
       >
         Compare
       </Button>
-      <TagRuns runs={runs} />
-      <Button size="xs" variant="default" disabled={!going.length} loading={cancel.isPending} onClick={askCancel} data-testid="cancel-selected">
-        Cancel
-      </Button>
-      <Button size="xs" variant="default" disabled={!ended.length} loading={remove.isPending} onClick={askDelete} data-testid="delete-selected">
-        Delete
-      </Button>
+      {!readOnly && (
+        <>
+          <TagRuns runs={runs} />
+          <Button size="xs" variant="default" disabled={!going.length} loading={cancel.isPending} onClick={askCancel} data-testid="cancel-selected">
+            Cancel
+          </Button>
+          <Button size="xs" variant="default" disabled={!ended.length} loading={remove.isPending} onClick={askDelete} data-testid="delete-selected">
+            Delete
+          </Button>
+        </>
+      )}
       <CloseButton size="sm" onClick={clear} aria-label="Clear the selection" />
       {dialog}
     </div>

@@ -1,17 +1,20 @@
-import { ActionIcon, Button, Menu, Modal, TextInput } from "@mantine/core";
+import { Button, Menu, Modal, TextInput } from "@mantine/core";
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useNavigate } from "@tanstack/react-router";
 import { useState, type FormEvent } from "react";
+import { useReadOnly } from "~/account/ReadOnly";
 import { request } from "~/api/client";
 import type { View } from "~/api/model";
 import { viewsQuery } from "~/api/queries";
 import type { RunsSearch } from "~/router";
+import { quoted } from "~/runs/complete";
 import { Icon } from "~/ui/icons";
 import { failed, succeeded } from "~/ui/toast";
 
 /** Filters with order and columns that the user keeps under a name. */
 export function ViewsMenu({ search, columns }: { search: RunsSearch; columns: readonly string[] }) {
   const client = useQueryClient();
+  const readOnly = useReadOnly();
   const navigate = useNavigate();
   const { data } = useQuery(viewsQuery());
   const [name, setName] = useState<string | null>(null);
@@ -42,6 +45,7 @@ export function ViewsMenu({ search, columns }: { search: RunsSearch; columns: re
     event.preventDefault();
     if (name?.trim()) save.mutate(name.trim());
   };
+  if (readOnly && !data?.items.length) return null;
   return (
     <>
       <Menu position="bottom-end" width={260}>
@@ -56,15 +60,21 @@ export function ViewsMenu({ search, columns }: { search: RunsSearch; columns: re
               <Menu.Item onClick={() => open(view)} title={view.filter} data-testid="view" style={{ flex: 1, minWidth: 0 }}>
                 {view.name}
               </Menu.Item>
-              <ActionIcon variant="subtle" color="gray" size="sm" aria-label={`Delete the view ${view.name}`} onClick={() => remove.mutate(view)}>
-                <Icon name="trash" size={14} />
-              </ActionIcon>
+              {!readOnly && (
+                <Menu.Item w="auto" aria-label={`Delete the view ${view.name}`} closeMenuOnClick={false} onClick={() => remove.mutate(view)}>
+                  <Icon name="trash" size={14} />
+                </Menu.Item>
+              )}
             </div>
           ))}
-          {data?.items.length ? <Menu.Divider /> : <Menu.Label>A view is a filter with its order and columns.</Menu.Label>}
-          <Menu.Item leftSection={<Icon name="plus" size={14} />} onClick={() => setName("")} data-testid="save-view">
-            Keep what is shown as a view
-          </Menu.Item>
+          {!readOnly && (
+            <>
+              {data?.items.length ? <Menu.Divider /> : <Menu.Label>A view is a filter with its order and columns.</Menu.Label>}
+              <Menu.Item leftSection={<Icon name="plus" size={14} />} onClick={() => setName("")} data-testid="save-view">
+                Keep what is shown as a view
+              </Menu.Item>
+            </>
+          )}
         </Menu.Dropdown>
       </Menu>
       <Modal opened={name !== null} onClose={() => setName(null)} title="Keep this view">
@@ -89,7 +99,6 @@ export function ViewsMenu({ search, columns }: { search: RunsSearch; columns: re
 
 /** Chips and chosen tags in the filter language, so that a view is one text. */
 function wholeFilter({ filter, state, store, kind, tag }: RunsSearch): string {
-  const quoted = (text: string) => `"${text.replace(/(["\\])/g, "\\$1")}"`;
   const parts = [
     filter && (/\bOR\b/.test(filter) ? `(${filter})` : filter),
     state && `state:${state.join(",")}`,

@@ -48,4 +48,5 @@ function names(typed: string, from: number, known: FilterFields): Completion {
 
 const contains = (text: string, part: string) => text.toLowerCase().includes(part.replace(/^"/, "").toLowerCase());
 
-const quoted = (value: string) => (/[\s(),"]/.test(value) ? `"${value.replace(/(["\\])/g, "\\$1")}"` : value);
+/** As a value of the filter language. */
+export const quoted = (value: string) => (/[\s(),"*]/.test(value) ? `"${value.replace(/(["\\])/g, "\\$1")}"` : value);

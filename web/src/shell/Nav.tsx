@@ -1,6 +1,7 @@
 import { Button, SegmentedControl, useMantineColorScheme, type MantineColorScheme } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
+import { useReadOnly } from "~/account/ReadOnly";
 import { meQuery } from "~/api/queries";
 import { WorkersLine } from "~/workers/WorkersLine";
 import { Icon, type IconName } from "~/ui/icons";
@@ -25,17 +26,24 @@ export function Brand() {
 
 export function Nav() {
   const { data: me } = useQuery(meQuery());
+  const readOnly = useReadOnly();
   return (
     <nav className={classes.nav} aria-label="Main">
       <Brand />
-      <Button
-        leftSection={<Icon name="plus" />}
-        className={classes.new}
-        renderRoot={(props) => <Link to="/new" {...props} />}
-        data-testid="nav-new"
-      >
-        New run
-      </Button>
+      {readOnly ? (
+        <p className={classes.readOnly} title={readOnly} data-testid="read-only">
+          <Icon name="lock" size={14} /> Read only
+        </p>
+      ) : (
+        <Button
+          leftSection={<Icon name="plus" />}
+          className={classes.new}
+          renderRoot={(props) => <Link to="/new" {...props} />}
+          data-testid="nav-new"
+        >
+          New run
+        </Button>
+      )}
       {pages.map(({ to, label, icon }) => (
         <Link
           key={to}

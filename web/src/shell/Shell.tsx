@@ -3,8 +3,9 @@ import { useDisclosure } from "@mantine/hooks";
 import { useQuery } from "@tanstack/react-query";
 import { Link, Outlet, useLocation } from "@tanstack/react-router";
 import { useEffect } from "react";
+import { useReadOnly } from "~/account/ReadOnly";
 import { isSignedOut } from "~/api/client";
-import { workersQuery } from "~/api/queries";
+import { meQuery, workersQuery } from "~/api/queries";
 import { Brand, Nav } from "~/shell/Nav";
 import { SignedOut } from "~/shell/SignedOut";
 import { Icon } from "~/ui/icons";
@@ -17,6 +18,8 @@ export function Shell() {
   const { close } = drawer;
   useEffect(close, [pathname, close]);
   const { error } = useQuery(workersQuery());
+  const me = useQuery(meQuery());
+  const readOnly = useReadOnly();
   if (isSignedOut(error)) return <SignedOut />;
   return (
     <div className={classes.shell}>
@@ -31,15 +34,17 @@ export function Shell() {
           <Icon name="runs" size={20} />
         </ActionIcon>
         <Brand />
-        <ActionIcon
-          variant="filled"
-          size="lg"
-          aria-label="New run"
-          style={{ marginLeft: "auto" }}
-          renderRoot={(props) => <Link to="/new" {...props} />}
-        >
-          <Icon name="plus" size={18} />
-        </ActionIcon>
+        {!readOnly && (
+          <ActionIcon
+            variant="filled"
+            size="lg"
+            aria-label="New run"
+            style={{ marginLeft: "auto" }}
+            renderRoot={(props) => <Link to="/new" {...props} />}
+          >
+            <Icon name="plus" size={18} />
+          </ActionIcon>
+        )}
       </header>
       <Drawer opened={isOpen} onClose={drawer.close} size={250} withCloseButton={false} padding={0} title={undefined}>
         <div className={classes.drawer}>
@@ -47,7 +52,8 @@ export function Shell() {
         </div>
       </Drawer>
       <main id="main" className={classes.main} tabIndex={-1}>
-        <Outlet />
+        {/* Pages ask what the person may do, so that is known before one is drawn. */}
+        {!me.isPending && <Outlet />}
       </main>
     </div>
   );

@@ -1,7 +1,6 @@
 import { Button } from "@mantine/core";
 import { Command } from "~/ui/Copy";
 import { Empty } from "~/ui/Empty";
-import { Icon } from "~/ui/icons";
 import { useTitle } from "~/ui/PageHead";
 import classes from "./SignedOut.module.css";
 
@@ -10,18 +9,17 @@ export function SignedOut() {
   useTitle("Signed out");
   return (
     <main className={classes.page}>
+      <h1 className="visually-hidden">Laser Lab</h1>
       <div className={classes.card}>
         <Empty
           icon="lock"
           title="You are signed out"
           testId="signed-out"
           actions={
-            <Button variant="default" onClick={() => window.location.reload()} leftSection={<Icon name="reset" />}>
-              Try again
-            </Button>
+            <Button onClick={() => window.location.reload()}>Log in</Button>
           }
         >
-          <p>This browser has no session, or it has expired. Run this in a terminal on the server’s machine; it opens the lab signed in:</p>
+          <p>This browser’s session has ended. Log in with a token, or run this in a terminal on the server’s machine; it opens the lab signed in:</p>
           <Command text="laser open" />
         </Empty>
       </div>

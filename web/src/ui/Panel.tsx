@@ -19,7 +19,7 @@ export function Panel({ title, aside, children, flush = false, testId }: Props) 
           {aside && <div className={classes.aside}>{aside}</div>}
         </header>
       )}
-      <div className={flush ? undefined : classes.body}>{children}</div>
+      <div className={flush ? classes.flush : classes.body}>{children}</div>
     </section>
   );
 }

@@ -16,7 +16,7 @@ export function secondsLeft(run: Run): number | null {
 function words(run: Run): string {
   const left = secondsLeft(run);
   if (left !== null && run.step < run.steps) return `${shortDuration(left)} left`;
-  if (run.state === "running" && run.steps > 0) return "evaluating";
+  if (run.state === "running") return run.steps > 0 && run.step >= run.steps ? "evaluating" : "";
   if (!isFinal(run.state)) return run.state === "queued" ? "waiting" : "";
   const took = run.started_at && run.finished_at ? run.finished_at - run.started_at : null;
   return took === null ? "" : shortDuration(took);

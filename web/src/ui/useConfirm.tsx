@@ -23,7 +23,7 @@ export function useConfirm(): [(question: Question) => void, ReactNode] {
           Keep
         </Button>
         <Button
-          color={question?.isDangerous ? "red" : undefined}
+          color={question?.isDangerous ? "red.9" : undefined}
           data-testid="confirm-yes"
           data-autofocus
           onClick={() => {

@@ -1,6 +1,7 @@
 import { Button, Skeleton } from "@mantine/core";
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
+import { useReadOnly } from "~/account/ReadOnly";
 import { request } from "~/api/client";
 import type { Run, Worker } from "~/api/model";
 import { meQuery, runQuery, workersQuery } from "~/api/queries";
@@ -62,7 +63,7 @@ function WorkerCard({ worker }: { worker: Worker }) {
       </dl>
       {worker.devices.map((device) => device.memory_bytes > 0 && <DeviceMemory key={device.uid} device={device} />)}
       <div className={classes.slots}>
-        {Array.from({ length: Math.max(worker.slots, worker.runs.length) }, (_, i) => (
+        {Array.from({ length: Math.max(worker.alive ? worker.slots : 0, worker.runs.length) }, (_, i) => (
           <Slot key={i} run={worker.runs[i]} />
         ))}
       </div>
@@ -101,13 +102,14 @@ function stateWords(worker: Worker): string {
 function DrainButton({ worker }: { worker: Worker }) {
   const client = useQueryClient();
   const { data: me } = useQuery(meQuery());
+  const readOnly = useReadOnly();
   const isDrained = worker.drained_at !== null;
   const change = useMutation({
     mutationFn: () => request<Worker>(`/workers/${encodeURIComponent(worker.id)}/${isDrained ? "undrain" : "drain"}`, { method: "POST" }),
     onSuccess: () => client.invalidateQueries({ queryKey: ["workers"] }),
     onError: failed,
   });
-  if (me?.role !== "admin") return null;
+  if (readOnly || me?.role !== "admin") return null;
   return (
     <Button size="compact-xs" variant="default" loading={change.isPending} onClick={() => change.mutate()} data-testid="drain">
       {isDrained ? "Undrain" : "Drain"}
