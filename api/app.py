@@ -36,6 +36,7 @@ from api import (
     tokens,
     ui,
     users,
+    webhooks,
 )
 from api.doorbell import Doorbell
 from api.gate import Gate
@@ -99,6 +100,7 @@ def build(settings: Settings, engine: sa.Engine) -> FastAPI:
         session,
         tokens,
         users,
+        webhooks,
         system,
     ):
         guards.require_guards(room.router.routes)

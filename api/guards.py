@@ -48,7 +48,7 @@ def _admins_only(engine: sa.Engine, speaker: Principal, method: str, value: str)
 
 
 def _own(engine: sa.Engine, speaker: Principal, method: str, value: str) -> None:
-    """The store looks among the speaker's own (``access.revoke``, ``views.delete``)."""
+    """The store looks among the speaker's own (``access.revoke``, ``views.delete``, ``store.webhooks``)."""
 
 
 GUARDS: dict[str, Guard] = {
@@ -60,6 +60,7 @@ GUARDS: dict[str, Guard] = {
     "worker_id": _admins_only,
     "token_id": _own,
     "view_id": _own,
+    "webhook_id": _own,
 }
 
 

@@ -17,6 +17,7 @@ from client import (
     cli_stack,
     cli_users,
     cli_verdict,
+    cli_webhooks,
     cli_workers,
 )
 from client.http import Client
@@ -40,6 +41,7 @@ cli_data.register(app)
 cli_exports.register(app)
 cli_workers.register(app)
 cli_users.register(app)
+cli_webhooks.register(app)
 cli_verdict.register(app)
 
 

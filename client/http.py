@@ -270,6 +270,32 @@ class Client(Transport):
         """Forgets a view."""
         self._request("DELETE", f"views/{view_id}")
 
+    # --- webhooks --------------------------------------------------------------------------------------------------
+
+    def add_webhook(self, url: str, events: Sequence[str] = (), filter: str = "") -> Json:
+        """{webhook, secret}; the secret is told this once. Without ``events`` it is told of all."""
+        return self._json("POST", "webhooks", json=given({"url": url, "events": list(events), "filter": filter}))
+
+    def webhooks(self) -> list[Json]:
+        """One's own."""
+        return items(self.get("webhooks"))
+
+    def enable_webhook(self, webhook_id: str) -> Json:
+        """Lets a webhook go on that was disabled."""
+        return self._json("POST", f"webhooks/{quote(webhook_id, safe='')}/enable")
+
+    def test_webhook(self, webhook_id: str) -> Json:
+        """A delivery of the event "test", on its way; ``deliveries`` tells how it went."""
+        return self._json("POST", f"webhooks/{quote(webhook_id, safe='')}/test")
+
+    def deliveries(self, webhook_id: str) -> list[Json]:
+        """What was sent to a webhook and what waits, newest first."""
+        return items(self.get(f"webhooks/{quote(webhook_id, safe='')}/deliveries"))
+
+    def delete_webhook(self, webhook_id: str) -> None:
+        """Forgets a webhook, with what waits to be sent to it."""
+        self._request("DELETE", f"webhooks/{quote(webhook_id, safe='')}")
+
     # --- datasets --------------------------------------------------------------------------------------------------
 
     def add_dataset(self, path: Path, name: str = "") -> Json:

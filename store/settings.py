@@ -86,6 +86,15 @@ class Settings(BaseSettings):
         description="Runs of the low band that were at work for so long make way for higher bands; 0: never.",
     )
 
+    webhook_hosts: str = Field(
+        default="",
+        description="Names, addresses and networks, between blanks, that webhooks may reach though they are internal "
+        '(mattermost.internal 10.1.2.0/24); "*" for all. Equal on the machines of the API and the workers.',
+    )
+    webhook_retry_s: float = Field(
+        default=10, gt=0, description="Wait before a webhook is sent again; every next one is four times as long."
+    )
+
     max_upload_bytes: int = Field(default=64 * MIB, ge=1, description="Most bytes of a puzzle file that is uploaded.")
     max_body_bytes: int = Field(default=MIB, ge=1, description="Most bytes of any other request.")
     max_archive_bytes: int = Field(

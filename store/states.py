@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from store.errors import Conflict, Superseded
-from store.tables import attempts, events, runs
+from store.tables import attempts, events, happenings, runs, webhooks
 
 
 class State(StrEnum):
@@ -92,3 +92,15 @@ def move(
             .where(attempts.c.run == number, attempts.c.epoch == epoch)
             .values(ended_at=now, outcome=f"{target}: {reason}" if reason else str(target))
         )
+    if target in FINAL or "lost" in also:
+        _tell(connection, number, f"run.{target}" if target in FINAL else "run.lost", now, reason)
+
+
+def _tell(connection: sa.Connection, number: int, event: str, now: float, reason: str) -> None:
+    """Notes for ``store.outbox`` what became of a run, where its owner has a webhook."""
+    heard = sa.exists().where(
+        runs.c.number == number, webhooks.c.owner_id == runs.c.owner_id, webhooks.c.disabled_at.is_(None)
+    )
+    columns = {"run": number, "event": event, "time": now, "reason": reason}
+    noted = sa.select(*(sa.literal(value, happenings.c[name].type) for name, value in columns.items())).where(heard)
+    connection.execute(sa.insert(happenings).from_select(list(columns), noted))

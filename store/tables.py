@@ -5,42 +5,11 @@ Columns hold plain types that mean the same on SQLite and PostgreSQL; a migratio
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
 import sqlalchemy as sa
 from sqlalchemy import Column, ForeignKey, Index, Table
 
-NAMES = {
-    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
-    "pk": "pk_%(table_name)s",
-}
-metadata = sa.MetaData(naming_convention=NAMES)
-
-
-class Json(sa.types.TypeDecorator[Any]):
-    """JSON as text, so that NaN and Inf in results survive (PostgreSQL's own JSON types refuse them)."""
-
-    impl = sa.Text
-    cache_ok = True
-
-    def process_bind_param(self, value: Any, dialect: sa.Dialect) -> str | None:
-        return None if value is None else json.dumps(value, separators=(",", ":"))
-
-    def process_result_value(self, value: Any, dialect: sa.Dialect) -> Any:
-        return None if value is None else json.loads(value)
-
-
-# SQLite numbers rows by itself only in a column declared INTEGER; 8 bytes either way.
-Number = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
-Time = sa.Double
-
-
-def _run(**options: Any) -> Column[int]:
-    return Column("run", Number, ForeignKey("runs.number", ondelete="CASCADE"), nullable=False, **options)
-
+from store.columns import Json, Number, Time, run_column
+from store.columns import metadata as metadata
 
 users = Table(
     "users",
@@ -155,7 +124,7 @@ runs = Table(
 run_tags = Table(
     "run_tags",
     metadata,
-    _run(primary_key=True),
+    run_column(primary_key=True),
     Column("tag", sa.String(40), primary_key=True),
     Index(None, "tag", "run"),
 )
@@ -185,14 +154,16 @@ experiments = Table(
     Column("config", Json, nullable=False),
     Column("planned", sa.Integer, nullable=False),  # runs that were made; some may have been deleted since
     Column("created_at", Time, nullable=False),
+    Column("decided_at", Time),  # when webhooks were told that all its runs have ended
     sa.UniqueConstraint("owner_id", "idempotency_key"),
+    Index(None, "decided_at", "number"),
     sqlite_autoincrement=True,
 )
 
 experiment_runs = Table(
     "experiment_runs",
     metadata,
-    _run(primary_key=True),
+    run_column(primary_key=True),
     Column("experiment", Number, ForeignKey("experiments.number", ondelete="CASCADE"), nullable=False, index=True),
     Column("variant", sa.String(120), nullable=False),
     Column("point", sa.Text, nullable=False),  # of the sweep; empty without one
@@ -201,7 +172,7 @@ experiment_runs = Table(
 waits = Table(
     "waits",
     metadata,
-    _run(primary_key=True),
+    run_column(primary_key=True),
     Column("other", Number, ForeignKey("runs.number", ondelete="CASCADE"), primary_key=True, index=True),
     Column("needs", sa.String(20), nullable=False),  # waits.Needs
 )
@@ -209,7 +180,7 @@ waits = Table(
 attempts = Table(
     "attempts",
     metadata,
-    _run(primary_key=True),
+    run_column(primary_key=True),
     Column("epoch", sa.Integer, primary_key=True),
     Column("worker_id", sa.String(120), nullable=False),
     Column("started_at", Time, nullable=False),
@@ -222,7 +193,7 @@ attempts = Table(
 events = Table(
     "events",
     metadata,
-    _run(primary_key=True),
+    run_column(primary_key=True),
     Column("seq", sa.BigInteger, primary_key=True, autoincrement=False),
     Column("time", Time, nullable=False),
     Column("kind", sa.String(20), nullable=False),
@@ -235,7 +206,7 @@ events = Table(
 series = Table(
     "series",
     metadata,
-    _run(primary_key=True),
+    run_column(primary_key=True),
     Column("key", sa.String(120), primary_key=True),
     Column("points", sa.BigInteger, nullable=False),
     Column("step", sa.BigInteger, nullable=False),
@@ -250,7 +221,7 @@ series = Table(
 chunks = Table(
     "chunks",
     metadata,
-    _run(primary_key=True),
+    run_column(primary_key=True),
     Column("key", sa.String(120), primary_key=True),
     Column("first_step", sa.BigInteger, primary_key=True, autoincrement=False),
     Column("last_step", sa.BigInteger, nullable=False),
@@ -264,7 +235,7 @@ chunks = Table(
 traces = Table(
     "traces",
     metadata,
-    _run(primary_key=True),
+    run_column(primary_key=True),
     Column("site", sa.String(120), primary_key=True),
     Column("number", sa.BigInteger, primary_key=True, autoincrement=False),  # Trace.update; UPDATE is SQL's
     Column("step", sa.BigInteger, nullable=False),
@@ -294,7 +265,7 @@ datasets = Table(
 run_datasets = Table(
     "run_datasets",
     metadata,
-    _run(primary_key=True),
+    run_column(primary_key=True),
     Column("name", sa.String(500), primary_key=True),  # as the run's configuration says it
     Column("dataset_id", sa.String(40), ForeignKey("datasets.id"), nullable=False, index=True),
 )
@@ -312,7 +283,7 @@ checkouts = Table(
 run_checkouts = Table(
     "run_checkouts",
     metadata,
-    _run(primary_key=True),
+    run_column(primary_key=True),
     Column("checkout", sa.String(64), ForeignKey("checkouts.id"), nullable=False, index=True),
 )
 
@@ -320,7 +291,7 @@ artifacts = Table(
     "artifacts",
     metadata,
     Column("id", sa.String(40), primary_key=True),
-    _run(index=True),
+    run_column(index=True),
     Column("kind", sa.String(20), nullable=False),
     Column("folder", sa.String(120), nullable=False),
     Column("name", sa.String(120), nullable=False),
@@ -362,4 +333,48 @@ leaders = Table(
     Column("name", sa.String(120), primary_key=True),
     Column("holder", sa.String(120), nullable=False),
     Column("until", Time, nullable=False),
+)
+
+webhooks = Table(
+    "webhooks",
+    metadata,
+    Column("id", sa.String(40), primary_key=True),
+    Column("owner_id", sa.String(40), ForeignKey("users.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("url", sa.String(2000), nullable=False),
+    Column("secret", sa.String(80), nullable=False),  # as it is: it signs
+    Column("events", Json, nullable=False),  # webhooks.EventKind
+    Column("filter", sa.Text, nullable=False),
+    Column("created_at", Time, nullable=False),
+    Column("failures", sa.Integer, nullable=False, server_default="0"),  # attempts in a row
+    Column("disabled_at", Time),
+    Column("disabled_why", sa.Text, nullable=False, server_default=""),
+)
+
+# What became of runs whose owner has a webhook; gone once it is deliveries.
+happenings = Table(
+    "happenings",
+    metadata,
+    Column("number", Number, primary_key=True, autoincrement=True),
+    run_column(index=True),
+    Column("event", sa.String(40), nullable=False),
+    Column("time", Time, nullable=False),
+    Column("reason", sa.Text, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("number", Number, primary_key=True, autoincrement=True),
+    Column("id", sa.String(40), nullable=False, unique=True),
+    Column("webhook", sa.String(40), ForeignKey("webhooks.id", ondelete="CASCADE"), nullable=False),
+    Column("event", sa.String(40), nullable=False),
+    Column("body", sa.Text, nullable=False),
+    Column("created_at", Time, nullable=False),
+    Column("attempts", sa.Integer, nullable=False, server_default="0"),
+    Column("next_at", Time, index=True),  # NULL once it is delivered or given up
+    Column("delivered_at", Time),
+    Column("answer", sa.Text, nullable=False, server_default=""),  # to the last attempt
+    Index(None, "webhook", "number"),
+    sqlite_autoincrement=True,
 )

@@ -1,4 +1,5 @@
 """Puts right what no single run can: lost workers, lost rings. A process beside each Celery worker; one of them leads.
+A thread of it sends what webhooks are due, so that a slow receiver holds up nobody.
 
 ``python -m worker.reconciler IDENTITY``: the worker's id, host and pid as JSON. It needs no broker to expire leases and no
 database to stay alive; whatever is away is asked again in the next round.
@@ -28,6 +29,7 @@ from store.preempt import make_way
 from store.settings import Settings
 from worker import device, logs
 from worker.link import LONGEST_DELAY_S
+from worker.webhooks import Sender
 
 RING_EXPIRES_S = 60.0
 LED_ROUNDS = 4  # a leader that misses so many rounds is replaced
@@ -146,6 +148,7 @@ def main(identity: str) -> None:
         database.connect(settings.database_url), settings, Identity(**json.loads(identity)), bell(settings.broker_url)
     )
     sweep(settings.spool_dir, time.time())
+    threading.Thread(target=Sender(reconciler.engine, settings).run, args=(stopping,), daemon=True).start()
     trouble = ""
     while not stopping.is_set() and os.getppid() == reconciler.identity.pid:
         try:

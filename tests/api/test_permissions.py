@@ -11,7 +11,7 @@ from fastapi import APIRouter
 
 from api import guards
 from laser_core.config import parse_experiment, parse_run
-from store import access, datasets, experiments, runs, submit, users, views, workers
+from store import access, datasets, experiments, runs, submit, users, views, webhooks, workers
 from store.checkouts import CheckoutDetails, Whole
 from store.requests import Request
 from store.tables import artifacts
@@ -85,6 +85,12 @@ TABLE = {
     "GET /users/{user}": "401 403 403 403 200",
     "PATCH /users/{user}": "401 403 403 403 200",
     "GET /audit": "401 403 403 403 200",
+    "POST /webhooks": "401 201 201 403 201",
+    "GET /webhooks": "401 200 200 200 200",
+    "POST /webhooks/{webhook_id}/enable": "401 404 200 403 404",
+    "POST /webhooks/{webhook_id}/test": "401 404 202 403 404",
+    "GET /webhooks/{webhook_id}/deliveries": "401 404 200 404 404",
+    "DELETE /webhooks/{webhook_id}": "401 404 204 403 404",
     "GET /health": "200 200 200 200 200",
     "GET /ready": "401 200 200 200 200",
     "GET /version": "401 200 200 200 200",
@@ -122,6 +128,7 @@ def body(line):
         "POST /experiments": {"json": EXPERIMENT},
         "POST /experiments/estimate": {"json": EXPERIMENT},
         "POST /runs/import": {"content": b"no zip", "headers": {"Content-Type": "application/zip"}},
+        "POST /webhooks": {"json": {"url": "https://example.org/hook"}},
         "POST /users": {"json": {"name": f"user {next(COUNT)}"}},
         "PATCH /users/{user}": {"json": {"role": "viewer"}},
         "POST /tokens": {"json": {"name": "mine"}},
@@ -166,6 +173,11 @@ def make(engine, settings, tokens):
         made, _ = experiments.create(engine, parse_experiment(EXPERIMENT), owner)
         return experiments.cancel(engine, made.id).id
 
+    def webhook_id():
+        for one in webhooks.list_webhooks(engine, owner):  # few are allowed
+            webhooks.delete(engine, owner, one.id)
+        return webhooks.add(engine, owner, "https://example.org/hook")[0].id
+
     makers = {
         "run_id": run_id,
         "experiment_id": experiment_id,
@@ -173,6 +185,7 @@ def make(engine, settings, tokens):
         "name_or_id": lambda: datasets.add(engine, settings, f"{next(COUNT)}.csv", io.BytesIO(puzzles()), owner)[0].id,
         "user": lambda: users.add(engine, f"user {next(COUNT)}", "member").id,
         "view_id": lambda: views.save(engine, owner, f"view {next(COUNT)}").id,
+        "webhook_id": webhook_id,
         "token_id": lambda: access.issue(engine, owner)[0].id,
         "worker_id": worker_id,
         "path:page": lambda: "anything",
@@ -234,7 +247,7 @@ def test_every_route_and_method_for_every_speaker(ask):
     assert not wrong
 
 
-@pytest.mark.parametrize("parameter", ["run_id", "experiment_id", "artifact_id", "token_id", "view_id"])
+@pytest.mark.parametrize("parameter", ["run_id", "experiment_id", "artifact_id", "token_id", "view_id", "webhook_id"])
 def test_what_is_foreign_is_told_like_what_never_was(ask, make, parameter):
     checked = [line for line in TABLE if "{" + parameter + "}" in line]
     assert checked

@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,10 @@ import typer
 from client.commands import app
 from client.errors import BadInput, Refused, Unreachable
 from client.http import Client
+from store import database
+from store.settings import Settings
 from tests.client.conftest import LASER, Server
+from worker.webhooks import Sender
 
 RUN = """
 kind: train
@@ -140,6 +144,33 @@ def test_a_run_leaves_as_one_file_and_comes_back(server: Server, run: dict[str, 
     server.json("delete", imported["id"], copy["id"])
     file.write_bytes(b"else")
     assert "isn't one that `laser export` wrote" in server.laser("import", str(file)).stderr
+
+
+def test_webhooks(server: Server) -> None:
+    made = server.json("webhook", "add", "https://receiver.invalid/hook", "--event", "run.failed", "--filter", "seed:1")
+    hook = made["webhook"]["id"]
+    assert made["secret"].startswith("whsec_")
+    assert server.json("webhook", "list") == [made["webhook"]]
+    assert (made["webhook"]["events"], made["webhook"]["filter"]) == (["run.failed"], "seed:1")
+    assert server.json("webhook", "enable", hook)["disabled_at"] is None
+    assert server.json("webhook", "deliveries", hook) == []
+    engine = database.connect(f"sqlite:///{server.home / 'laser.db'}")  # there is no worker here
+    stopping = threading.Event()
+    sender = threading.Thread(target=Sender(engine, Settings(home=server.home, reconcile_s=0.1)).run, args=(stopping,))
+    sender.start()
+    try:
+        done = server.laser("webhook", "test", hook)
+    finally:
+        stopping.set()
+        sender.join()
+        engine.dispose()
+    assert done.returncode == 1
+    assert any(line.startswith("not reached:") for line in done.stdout.splitlines())  # the sender here logs there too
+    assert "it will be tried again" in done.stderr
+    assert "not reached" in server.laser("webhook", "deliveries", hook).stdout
+    assert "internal address" in server.laser("webhook", "add", "http://10.0.0.1/").stderr
+    assert server.json("webhook", "remove", hook) == {"removed": hook}
+    assert "No webhook" in server.laser("webhook", "test", hook).stderr
 
 
 def test_wrong_input_names_the_field(server: Server, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import { failed } from "~/ui/toast";
 import { NewToken } from "./NewToken";
 import { useReadOnly } from "./ReadOnly";
 import { TokenTable } from "./TokenTable";
+import { Webhooks } from "./Webhooks";
 import classes from "./Account.module.css";
 
 export function AccountPage() {
@@ -40,6 +41,7 @@ export function AccountPage() {
         <Panel title="Tokens and browser sessions" flush>
           <TokenTable />
         </Panel>
+        <Webhooks mayChange={me?.scope === "all" && me.role !== "viewer"} />
       </div>
     </>
   );

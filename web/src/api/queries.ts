@@ -5,7 +5,7 @@ import type {
   ArtifactList, Comparison, DatasetList, DatasetPreview, EventPage, ExperimentPage, FilterFields, LogLine, LogPage, Me, Memory, Metrics,
   Preset, Queue, Report, Run, RunPage, RunSummary, Spectrum, Traces, ViewList, WorkerList,
   AuditPage, TokenList, UserList,
-  EnvironmentList, WholeCheckout,
+  EnvironmentList, WholeCheckout, DeliveryList, WebhookList,
 } from "~/api/model";
 import { isFinal } from "~/api/model";
 import type { RootSchema } from "~/form/schema";
@@ -194,6 +194,17 @@ export const usersQuery = () =>
 
 export const tokensQuery = (user?: string) =>
   queryOptions({ queryKey: ["tokens", user], queryFn: ({ signal }) => request<TokenList>(query("/tokens", { user }), { signal }) });
+
+export const webhooksQuery = () =>
+  queryOptions({ queryKey: ["webhooks"], queryFn: ({ signal }) => request<WebhookList>("/webhooks", { signal }) });
+
+/** Newest first; asked again while one waits for its first answer. */
+export const deliveriesQuery = (id: string) =>
+  queryOptions({
+    queryKey: ["deliveries", id],
+    queryFn: ({ signal }) => request<DeliveryList>(`/webhooks/${id}/deliveries`, { signal }),
+    refetchInterval: (query) => (query.state.data?.items.some((one) => one.next_at !== null) ? 2000 : 30_000),
+  });
 
 /** Newest first, page by page. */
 export const auditQuery = () =>

@@ -977,6 +977,110 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/webhooks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Your webhooks
+         * @description Oldest first, without their secrets.
+         */
+        get: operations["list_webhooks_api_v1_webhooks_get"];
+        put?: never;
+        /**
+         * Add a webhook
+         * @description What is sent and how it is signed: docs/webhooks.md.
+         */
+        post: operations["add_api_v1_webhooks_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/webhooks/{webhook_id}/enable": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Let a disabled webhook go on
+         * @description What waits for it is sent.
+         */
+        post: operations["enable_api_v1_webhooks__webhook_id__enable_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/webhooks/{webhook_id}/test": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Send a test
+         * @description A worker sends it within seconds; the deliveries tell how it went.
+         */
+        post: operations["send_test_api_v1_webhooks__webhook_id__test_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/webhooks/{webhook_id}/deliveries": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What was sent, and what waits
+         * @description Newest first; the last hundred are kept.
+         */
+        get: operations["list_deliveries_api_v1_webhooks__webhook_id__deliveries_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/webhooks/{webhook_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Remove a webhook
+         * @description With what waits to be sent to it.
+         */
+        delete: operations["delete_api_v1_webhooks__webhook_id__delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/health": {
         parameters: {
             query?: never;
@@ -1234,6 +1338,15 @@ export interface components {
             secret: string;
         };
         /**
+         * CreatedWebhook
+         * @description ``secret`` is shown this once.
+         */
+        CreatedWebhook: {
+            webhook: components["schemas"]["Webhook"];
+            /** Secret */
+            secret: string;
+        };
+        /**
          * Dataset
          * @description ``id`` comes from the content; ``rows`` puzzles of a ``size`` × ``size`` grid.
          */
@@ -1280,6 +1393,31 @@ export interface components {
             rating: number | null;
         };
         /**
+         * Delivery
+         * @description ``next_at`` is None once it is delivered or given up; ``answer`` is what the last attempt met.
+         */
+        Delivery: {
+            /** Id */
+            id: string;
+            /** Event */
+            event: string;
+            /** Created At */
+            created_at: number;
+            /** Attempts */
+            attempts: number;
+            /** Next At */
+            next_at: number | null;
+            /** Delivered At */
+            delivered_at: number | null;
+            /** Answer */
+            answer: string;
+        };
+        /** DeliveryList */
+        DeliveryList: {
+            /** Items */
+            items: components["schemas"]["Delivery"][];
+        };
+        /**
          * Entry
          * @description ``user`` is the id of who did it, None for the platform itself; a refused "change" names its address as the object.
          */
@@ -1296,7 +1434,7 @@ export interface components {
              * Action
              * @enum {string}
              */
-            action: "login" | "login-link.create" | "token.create" | "token.revoke" | "user.create" | "user.role" | "user.share" | "user.disable" | "user.enable" | "run.cancel" | "run.pause" | "run.resume" | "run.delete" | "experiment.delete" | "run.import" | "worker.drain" | "worker.undrain" | "change";
+            action: "login" | "login-link.create" | "token.create" | "token.revoke" | "user.create" | "user.role" | "user.share" | "user.disable" | "user.enable" | "run.cancel" | "run.pause" | "run.resume" | "run.delete" | "experiment.delete" | "run.import" | "webhook.create" | "webhook.delete" | "webhook.disable" | "webhook.enable" | "worker.drain" | "worker.undrain" | "change";
             /** Object Id */
             object_id: string;
             /**
@@ -2606,6 +2744,33 @@ export interface components {
              * @description Ids of runs that must end first; empty for who may not see the run.
              */
             waits_for: string[];
+        };
+        /**
+         * Webhook
+         * @description ``failures`` are attempts in a row; ``disabled_why`` says why nothing is sent any more.
+         */
+        Webhook: {
+            /** Id */
+            id: string;
+            /** Url */
+            url: string;
+            /** Events */
+            events: ("run.succeeded" | "run.failed" | "run.cancelled" | "run.lost" | "experiment.decided")[];
+            /** Filter */
+            filter: string;
+            /** Created At */
+            created_at: number;
+            /** Failures */
+            failures: number;
+            /** Disabled At */
+            disabled_at: number | null;
+            /** Disabled Why */
+            disabled_why: string;
+        };
+        /** WebhookList */
+        WebhookList: {
+            /** Items */
+            items: components["schemas"]["Webhook"][];
         };
         /**
          * WholeCheckout
@@ -5891,6 +6056,217 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["AuditPage"];
                 };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_webhooks_api_v1_webhooks_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WebhookList"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    add_api_v1_webhooks_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /**
+                     * Url
+                     * @description http:// or https://, of a public address.
+                     */
+                    url: string;
+                    /**
+                     * Events
+                     * @description What to tell of.
+                     * @default [
+                     *       "run.succeeded",
+                     *       "run.failed",
+                     *       "run.cancelled",
+                     *       "run.lost",
+                     *       "experiment.decided"
+                     *     ]
+                     */
+                    events?: ("run.succeeded" | "run.failed" | "run.cancelled" | "run.lost" | "experiment.decided")[];
+                    /**
+                     * Filter
+                     * @description Only runs that fit, as in GET /runs.
+                     * @default
+                     */
+                    filter?: string;
+                };
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CreatedWebhook"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    enable_api_v1_webhooks__webhook_id__enable_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                webhook_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Webhook"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    send_test_api_v1_webhooks__webhook_id__test_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                webhook_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Delivery"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_deliveries_api_v1_webhooks__webhook_id__deliveries_get: {
+        parameters: {
+            query?: {
+                /** @description At most so many. */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                webhook_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeliveryList"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_api_v1_webhooks__webhook_id__delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                webhook_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description What went wrong */
             default: {
