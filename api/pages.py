@@ -52,7 +52,7 @@ def login(problem: str = "", has_provider: bool = False) -> HTMLResponse:
     """401, for browsers without a session: every way in."""
     said = f'<p class="problem" role="alert">{html.escape(problem)}</p>' if problem else ""
     provider = '<a class="button" href="/login/oidc">Log in with single sign-on</a>' if has_provider else ""
-    return _page("Log in to Laser Lab", said + provider + _TOKEN_FORM, 401)
+    return _page("Log in to LASER lab", said + provider + _TOKEN_FORM, 401)
 
 
 def welcome() -> HTMLResponse:

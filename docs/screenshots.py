@@ -25,6 +25,7 @@ from playwright.sync_api import Browser, Page, ViewportSize
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from client.home import Home
 from tests.e2e.browser import chromium
 from tests.e2e.platform import LASER, Platform, eventually, start_platform, stop_platform
 from tests.e2e.test_datasets import TRAIN
@@ -84,6 +85,7 @@ def inspected(platform: Platform, run: str, plain: str) -> str:
 def train_demo(home: Path, platform: Platform) -> None:
     """The demo's runs, and more than one user."""
     environment = {**os.environ, "LASER_HOME": str(home)}
+    eventually("the word where it runs", lambda: (running := Home(home).running()) and running.url)
     subprocess.run([LASER, "demo", "--report", f"{home.parent}/report.json"], env=environment, check=True)
     for name, role in (("ann@lab.example", "member"), ("ben@lab.example", "viewer")):
         platform.answer("POST", "/users", json={"name": name, "role": role})

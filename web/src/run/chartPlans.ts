@@ -17,6 +17,7 @@ const accent = "var(--accent)";
 const teal = "var(--variant-laser-fused)";
 const amber = "var(--variant-checkpoint)";
 const gray = "var(--variant-none)";
+const violet = "var(--variant-laser-coded)";
 const share = (number: number) => percent(number, 0);
 
 export const plans: readonly ChartPlan[] = [
@@ -40,6 +41,7 @@ export const plans: readonly ChartPlan[] = [
       { key: "train.exact_accuracy", label: "exact, training", color: accent },
       { key: "train.cell_accuracy", label: "cells, training", color: teal },
       { key: "test.cell_accuracy", label: "cells, unseen", color: gray },
+      { key: "test.valid_accuracy", label: "valid, unseen", color: violet },
     ],
   },
   {

@@ -19,7 +19,7 @@ export function Brand() {
   return (
     <Link to="/" className={classes.brand}>
       <img src="/favicon.svg" alt="" width={24} height={24} />
-      Laser Lab
+      LASER lab
     </Link>
   );
 }

@@ -9,7 +9,7 @@ export function SignedOut() {
   useTitle("Signed out");
   return (
     <main className={classes.page}>
-      <h1 className="visually-hidden">Laser Lab</h1>
+      <h1 className="visually-hidden">LASER lab</h1>
       <div className={classes.card}>
         <Empty
           icon="lock"

@@ -17,6 +17,6 @@ export function PageHead({ title, sub, children }: { title: string; sub?: ReactN
 
 export function useTitle(title: string): void {
   useEffect(() => {
-    document.title = `${title} · Laser Lab`;
+    document.title = `${title} · LASER lab`;
   }, [title]);
 }
