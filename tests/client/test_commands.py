@@ -395,17 +395,3 @@ def test_an_experiment_from_file_to_deletion(server: Server, tmp_path: Path) -> 
     assert "No experiment" in server.laser("experiment", "show", made["id"]).stderr
     wrong = server.laser("experiment", "submit", *small, "--set", "margin=0")
     assert (wrong.returncode, "margin: expected more than 0" in wrong.stderr) == (2, True)
-
-
-def test_completion_for_the_shell() -> None:
-    environment = {**os.environ, "_LASER_COMPLETE": "complete_bash", "COMP_WORDS": "laser sub", "COMP_CWORD": "1"}
-    done = subprocess.run([LASER], env=environment, capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["submit"]
-
-
-def test_doctor_finds_the_running_platform_well(server: Server) -> None:
-    answer = server.json("doctor")
-    found = {finding["name"]: finding["found"] for finding in answer["findings"]}
-    assert answer["ok"] is True
-    assert found["broker"].startswith("redis+socket://")
-    assert found["service"].endswith("as local (admin)")

@@ -12,6 +12,7 @@ import pytest
 
 from client import doctor
 from client.cli import main
+from tests.client.conftest import Server
 
 Look = Callable[[], tuple[object, dict[str, Any]]]
 
@@ -67,3 +68,11 @@ def test_a_port_that_another_program_holds(look: Look, monkeypatch: pytest.Monke
         code, found = look()
     assert code == 1
     assert f"laser up --port {port + 1}" in found["service"]["advice"]
+
+
+def test_doctor_finds_the_running_platform_well(server: Server) -> None:
+    answer = server.json("doctor")
+    found = {finding["name"]: finding["found"] for finding in answer["findings"]}
+    assert answer["ok"] is True
+    assert found["broker"].startswith("redis+socket://")
+    assert found["service"].endswith("as local (admin)")

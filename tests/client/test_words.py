@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from client.demo import Plan, experiment
 from client.errors import BadInput
 from client.sse import Message, parse
 from client.submission import parse_yaml, read_config, with_settings
+from tests.client.conftest import LASER
 
 
 def test_server_sent_events() -> None:
@@ -115,3 +118,9 @@ def test_the_demo_is_an_experiment_of_every_variant_and_seed() -> None:
     assert "store" not in config["base"]
     with pytest.raises(BadInput, match="name at least one store beside none"):
         experiment(preset, Plan(3, ("none",)))
+
+
+def test_completion_for_the_shell() -> None:
+    environment = {**os.environ, "_LASER_COMPLETE": "complete_bash", "COMP_WORDS": "laser sub", "COMP_CWORD": "1"}
+    done = subprocess.run([LASER], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["submit"]

@@ -23,8 +23,7 @@ import sqlalchemy as sa
 
 from laser_core.config import parse_experiment
 from store import claims, experiments, outbox, users, webhooks
-from store.addresses import is_public
-from store.errors import Conflict, NotFound, Refused
+from store.errors import Conflict, NotFound
 from store.runs import request_cancel
 from store.states import State
 from store.tables import audit, deliveries, happenings
@@ -32,13 +31,6 @@ from worker import webhooks as sending
 from worker.webhooks import Sender
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "webhooks.md"
-INTERNAL = [
-    "127.0.0.1", "127.8.8.8", "2130706433", "0x7f.1", "0177.0.0.1", "localhost", "x.localhost", "localhost.",
-    "0.0.0.0", "10.0.0.1", "192.168.1.1", "172.16.0.1", "169.254.169.254", "100.100.100.200", "168.63.129.16",
-    "224.0.0.1", "255.255.255.255", "240.0.0.1", "[::1]", "[::]", "[::ffff:127.0.0.1]", "[::ffff:a00:1]",
-    "[::127.0.0.1]", "[fd00:ec2::254]", "[fe80::1]", "[ff02::1]", "[64:ff9b::7f00:1]", "[2002:7f00:1::]",
-    "[2001:0:7f00:1::]", "[2001:db8::1]",
-]  # fmt: skip
 
 
 class Receiver(http.server.ThreadingHTTPServer):
@@ -228,37 +220,6 @@ def test_two_senders_send_it_once(engine, hook, end, receiver):
     assert len(claimed) == 1
 
 
-@pytest.mark.parametrize("host", INTERNAL)
-def test_internal_addresses_are_refused_in_every_form(host, tmp_path):
-    with pytest.raises(Refused, match="internal"):
-        webhooks._host(f"http://{host}:8080/x", "")
-    assert webhooks._host(f"http://{host}:8080/x", "*")
-
-
-def test_public_addresses_are_not():
-    assert all(map(is_public, ["1.1.1.1", "93.184.215.14", "2606:4700:4700::1111"]))
-    for url in ("https://example.org/a?b=c", "http://1.1.1.1", "http://[2606:4700:4700::1111]:8080/"):
-        assert webhooks._host(url, "")
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        "ftp://x.org",
-        "x.org/hook",
-        "http://",
-        "http://a:b@x.org",
-        "http://x.org/#a",
-        "http://x.org:x/",
-        "http://x.org\\@y",
-        "http://[::1",
-    ],
-)
-def test_what_is_no_address_is_refused(engine, owner, url):
-    with pytest.raises(Refused, match="expected"):
-        webhooks.add(engine, owner, url)
-
-
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "2130706433", "[::ffff:127.0.0.1]", socket.gethostname()])
 def test_what_resolves_to_them_isnt_sent(engine, owner, settings, hook, receiver, host):
     there = receiver()
@@ -432,11 +393,3 @@ def test_only_the_newest_deliveries_are_kept(engine, owner, hook, monkeypatch):
         outbox.settle(engine, due, "HTTP 204", is_delivered=True)
     found = webhooks.list_deliveries(engine, owner, made.id)
     assert (len(found), found[0].id) == (3, last.id)
-
-
-def test_a_disabled_user_hears_nothing(engine):
-    member = users.add(engine, "ann", "member").id
-    made, _ = webhooks.add(engine, member, "https://example.org/")
-    webhooks.send_test(engine, member, made.id)
-    users.change(engine, "ann", is_disabled=True)
-    assert outbox.claim(engine) == []
