@@ -37,6 +37,7 @@ CARRIED_OUT = (
 PAGES_PARSED_ONLY = {
     "CONTRIBUTING.md": "make and pre-commit, which whoever runs this has used",
     "docs/deploy.md": "asks for root, systemd and other machines",
+    "docs/webhooks.md": "names a receiver elsewhere: tests/client/test_commands.py, tests/worker/test_webhooks.py",
 }
 EXAMPLES = ROOT / "docs" / "examples"
 
@@ -44,6 +45,7 @@ PARSED_ONLY = {  # beginning of a command: why it isn't carried out here
     "make": "installs, builds or trains for minutes; `make install` is what made this test possible",
     "source": "sets up the reader's shell",
     "curl": "isn't on every machine; tests/api/test_runs.py asks the same",
+    "git checkout COMMIT": "stands for any repository; tests/client/test_checkout.py applies one",
     "laser doctor": "asks for a machine in order; tests/client/test_doctor.py has machines in all states",
     "laser restore": "needs an empty database and a platform that stands still: tests/client/test_backup.py",
     "laser export RUN --mlflow": "needs an MLflow server: tests/client/test_neighbours.py",
