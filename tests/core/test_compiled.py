@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-import setuptools  # noqa: F401 (torch's compiler does: too late where another test has loaded distutils)
 import torch
 
 from laser_core import compiled

@@ -27,7 +27,7 @@ from tests.docs.pages import ROOT, Block, Command, blocks, commands, inline, pag
 
 OTHERS = {  # what isn't ours to check
     "apt", "cd", "celery", "chmod", "chown", "createdb", "createuser", "curl", "docker", "git", "mkdir", "mlflow",
-    "pre-commit", "sh", "source", "systemctl", "tensorboard", "timedatectl",
+    "pip", "pre-commit", "sh", "source", "systemctl", "tensorboard", "timedatectl",
 }  # fmt: skip
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 VARIABLES = {f"LASER_{name.upper()}" for name in Settings.model_fields} | {
@@ -161,10 +161,13 @@ def make_fault(words: Sequence[str]) -> str:
 def python_fault(words: Sequence[str]) -> str:
     if words[0] != "-m":
         return "" if (ROOT / words[0]).is_file() else f"there is no file {words[0]}"
+    # Others are not even looked for: a search for pip makes setuptools drop the distutils that torch has loaded.
+    if words[1] in OTHERS:
+        return ""
     if importlib.util.find_spec(words[1]) is None:
         return f"there is no module {words[1]}"
     options = [word for word in words[2:] if word.startswith("--")]
-    if not options or words[1] in OTHERS:
+    if not options:
         return ""
     commands = [word for word in words[2:3] if re.fullmatch(r"[a-z-]+", word) and not word.startswith("-")]
     told = help_of(words[1], *commands)
