@@ -90,7 +90,7 @@ def _carry_out(job: Job, spool: SpoolWriter, stopping: threading.Event) -> int:
     inputs |= {"checkpoint": Path(job.checkpoint) if job.checkpoint else None, "threads": job.threads}
     is_done = False
     with _budget(job, config) as budget:
-        gauge = _Gauge(budget) if budget else None
+        gauge = Gauge(budget) if budget else None
         for event in execute(config, Path(job.directory), resume=job.resume, wants_pause=stopping.is_set, **inputs):
             spool.append(event)
             for peak in gauge.read(event) if gauge else ():
@@ -110,23 +110,28 @@ def _budget(job: Job, config: RunConfig) -> contextlib.AbstractContextManager[Bu
     return Budget(job.memory_bytes, choose_device(config.device).type == "cuda")
 
 
-class _Gauge:
-    """Tells how much memory the run holds, once its first step is over: that one holds more where bases are yet to come."""
+class Gauge:
+    """Tells how much memory the run holds, once a step after its first is over: the first one holds more where bases are yet
+    to come."""
 
     def __init__(self, budget: Budget) -> None:
-        self._budget, self._is_going, self._told = budget, False, 0
+        self._budget, self._told = budget, 0
+        self._since: int | None = None  # the step after which the peak is counted
 
     def read(self, event: Event) -> Iterator[Peak]:
         match event:
             case Started(step, _, _, parameters):
                 self._budget.has_weights(parameters)
-                self._is_going = step > 0
-            case Memory() if not self._is_going:
-                self._is_going = True
+                self._since = step or None
+            case Memory(step) if self._since is None:
+                self._since = step
                 self._budget.restart()
-            case Progress(step) if self._is_going and self._budget.peak > TOLD_AGAIN * self._told:
+            case Progress(step) if self._has_stepped(step) and self._budget.peak > TOLD_AGAIN * self._told:
                 self._told = self._budget.peak
                 yield Peak(step, self._told)
+
+    def _has_stepped(self, step: int) -> bool:
+        return self._since is not None and step > self._since
 
 
 def _described(error: Exception) -> str:
