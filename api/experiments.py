@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Response
@@ -92,5 +91,5 @@ def cancel(experiment_id: str, engine: Engine, speaker: Speaker) -> Experiment:
 @router.delete("/{experiment_id}", status_code=204, summary="Delete an experiment that has ended, with its runs")
 def delete(experiment_id: str, engine: Engine, settings: Config, speaker: Speaker) -> None:
     """Their files go after their rows."""
-    for folder in experiments.delete(engine, experiment_id, policy=settings.policy, by=speaker.user_id):
-        shutil.rmtree(settings.artifacts_dir / folder, ignore_errors=True)
+    for deleted in experiments.delete(engine, experiment_id, policy=settings.policy, by=speaker.user_id):
+        settings.blobs.remove_run(deleted)

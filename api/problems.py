@@ -17,7 +17,7 @@ from api import models
 from laser_core.puzzle_file import PuzzleFileError
 from laser_core.schema import ConfigError
 from laser_core.schema import Problem as FieldProblem
-from store.errors import Conflict, Forbidden, NotFound, Refused, Superseded
+from store.errors import Conflict, Forbidden, NotFound, Refused, Superseded, Unreachable
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 CONTENT_TYPE = "application/problem+json"
@@ -68,6 +68,7 @@ def install(app: FastAPI) -> None:
         NotFound: lambda r, e: respond(r, 404, _sentence(e)),
         Conflict: lambda r, e: respond(r, 409, _sentence(e)),
         Superseded: lambda r, e: respond(r, 409, _sentence(e)),
+        Unreachable: lambda r, e: respond(r, 503, _sentence(e), headers={"Retry-After": "10"}),
     }
     for error, answer in answers.items():
         app.add_exception_handler(error, _handler(answer))

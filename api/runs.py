@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Header, Query, Response
@@ -163,8 +162,8 @@ def clone(
 @router.delete("/{run_id}", status_code=204, summary="Delete a run that has ended")
 def delete(run_id: str, engine: Engine, settings: Config, speaker: Speaker) -> None:
     """Its rows go in one transaction, its files after it."""
-    for folder in runs.delete_run(engine, run_id, policy=settings.policy, by=speaker.user_id):
-        shutil.rmtree(settings.artifacts_dir / folder, ignore_errors=True)
+    for deleted in runs.delete_run(engine, run_id, policy=settings.policy, by=speaker.user_id):
+        settings.blobs.remove_run(deleted)
 
 
 @router.get("/{run_id}/events", summary="What happened to a run")

@@ -45,6 +45,10 @@ NEIGHBOURS = {
     "FORWARDED_ALLOW_IPS": "Proxies whose `X-Forwarded-*` headers are believed; without it those on this machine.",
     "OMP_NUM_THREADS": "CPU threads of a training process; without it the cores divided by the slots.",
     "CUDA_VISIBLE_DEVICES": "GPUs that a worker may use; without it all.",
+    "AWS_ENDPOINT_URL": "Address of the S3-compatible storage of `LASER_ARTIFACTS_URL`; without it Amazon's own.",
+    "AWS_REGION": "Its region; without it `us-east-1`.",
+    "AWS_ACCESS_KEY_ID": "Name of the key for it; without it the machine's own identity is asked for.",
+    "AWS_SECRET_ACCESS_KEY": "The key itself.",
 }
 GROUPS: tuple[tuple[str, Any], ...] = (
     ("Runs", RunConfig),

@@ -15,7 +15,6 @@ import json
 import zipfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -26,6 +25,7 @@ from pydantic import Field
 from laser_core.events import Result
 from laser_core.events import to_json as event_json
 from store import artifacts, checkouts, events, metrics, traces
+from store.blobs import Blob
 from store.database import read
 from store.errors import Conflict
 from store.notes import MOST_TAGS, NOTE_LENGTH, TAG_LENGTH
@@ -131,7 +131,7 @@ class Facts:
 
 
 def write(engine: sa.Engine, settings: Settings, run_id: str) -> Iterator[bytes]:
-    """The archive of a run that has ended, in pieces. Files that are gone from disk are left out.
+    """The archive of a run that has ended, in pieces. Files that are gone are left out.
 
     Raises NotFound, and Conflict for a run that hasn't ended.
     """
@@ -140,9 +140,10 @@ def write(engine: sa.Engine, settings: Settings, run_id: str) -> Iterator[bytes]
         raise Conflict(f"run {run_id} is {run.state}; only a run that has ended can be put into an archive")
     found = [a for a in artifacts.list_artifacts(engine, settings, run_id) if a.size_bytes is not None]
     files = tuple(File(a.kind, a.folder, a.name, a.step, a.sha256, a.created_at) for a in found)  # type: ignore[arg-type]
-    paths = [artifacts.get(engine, settings, a.id)[1] for a in found]
+    blobs = [artifacts.get(engine, settings, a.id)[1] for a in found]
     checkout = checkouts.of_run(engine, run_id) if run.checkout else None
-    return _write(engine, run, _facts(engine, run, files, checkout), dict(zip(files, paths, strict=True)), checkout)
+    facts = _facts(engine, run, files, checkout)
+    return _write(engine, settings, run, facts, dict(zip(files, blobs, strict=True)), checkout)
 
 
 def curve_name(place: int) -> str:
@@ -220,7 +221,12 @@ class _Archive:
 
 
 def _write(
-    engine: sa.Engine, run: Run, facts: Facts, files: dict[File, Path], checkout: checkouts.Whole | None
+    engine: sa.Engine,
+    settings: Settings,
+    run: Run,
+    facts: Facts,
+    files: dict[File, Blob],
+    checkout: checkouts.Whole | None,
 ) -> Iterator[bytes]:
     archive = _Archive()
     yield from archive.add_json(CONFIG, run.config)
@@ -235,8 +241,8 @@ def _write(
         yield from archive.add(curve_name(place), _npy(curve, metrics.iter_arrays(engine, run.id, [curve.key])))
     if checkout:
         yield from archive.add(CHECKOUT, [checkout.diff])
-    for file, path in files.items():
-        yield from archive.add(file.entry, _content(path), zipfile.ZIP_STORED)  # weights don't get smaller
+    for file, blob in files.items():
+        yield from archive.add(file.entry, settings.blobs.read(blob), zipfile.ZIP_STORED)  # weights don't get smaller
     yield from archive.end()
 
 
@@ -260,9 +266,3 @@ def _npy(curve: Curve, arrays: Iterable[tuple[str, Any, Any]]) -> Iterator[bytes
         points = np.empty(len(steps), POINT)
         points["step"], points["value"] = steps, values
         yield points.tobytes()
-
-
-def _content(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as file:
-        while piece := file.read(READ_BYTES):
-            yield piece

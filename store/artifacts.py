@@ -1,4 +1,4 @@
-"""Files that runs leave behind, found by id and resolved under one root."""
+"""Files that runs leave behind, found by id, wherever they are kept (``store.blobs``)."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import base64
 import json
 import secrets
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
 from laser_core.inspection import FILE, Inspection, from_json
+from store.blobs import Blob, of_run
 from store.database import read
 from store.errors import NotFound
 from store.runs import number_of, owned
@@ -24,7 +24,7 @@ from store.users import Owners
 @dataclass(frozen=True)
 class Artifact:
     """One file of a checkpoint (``folder`` is the checkpoint's name), or a report in the run's own folder (``folder`` empty);
-    ``size_bytes`` is None when it is gone from disk."""
+    ``size_bytes`` is None when it is gone."""
 
     id: str
     run_id: str
@@ -51,46 +51,64 @@ def new_id() -> str:
     return "a_" + base64.b32encode(secrets.token_bytes(8)).decode().lower()[:12]
 
 
-def run_directory(settings: Settings, run_id: str) -> Path:
-    """Folder of everything that a run leaves behind."""
-    return settings.artifacts_dir / run_id
-
-
-def checkpoint_directory(settings: Settings, run_id: str, folder: str) -> Path:
-    """Folder of one checkpoint, as laser_core.run lays it out."""
-    return run_directory(settings, run_id) / "checkpoints" / folder
-
-
 def list_artifacts(engine: sa.Engine, settings: Settings, run_id: str) -> list[Artifact]:
     """Newest checkpoint first, then reports. Raises NotFound for the run."""
     with read(engine) as connection:
-        query = _columns.where(artifacts.c.run == number_of(connection, run_id))
-        rows = connection.execute(query.order_by(artifacts.c.step.desc(), artifacts.c.name)).all()
-    return [_artifact(row, _file(settings, row)) for row in rows]
+        rows = files_of(connection, runs.c.number == number_of(connection, run_id))
+    sizes = settings.blobs.sizes([blob_of(row) for row in rows])
+    return [_artifact(row, size) for row, size in zip(rows, sizes, strict=True)]
 
 
-def get(engine: sa.Engine, settings: Settings, artifact_id: str) -> tuple[Artifact, Path]:
-    """The artifact and its file. Raises NotFound when either is missing or the file lies outside ``artifacts_dir``."""
+def get(engine: sa.Engine, settings: Settings, artifact_id: str) -> tuple[Artifact, Blob]:
+    """The artifact and where its file is. Raises NotFound when either is gone."""
     with read(engine) as connection:
         row = _row(connection, artifact_id)
-    file = _file(settings, row).resolve()
-    if not file.is_relative_to(settings.artifacts_dir.resolve()) or not file.is_file():
-        raise NotFound(f"the file of artifact {artifact_id} is gone from disk; newer checkpoints replace older ones")
-    return _artifact(row, file), file
+    blob = blob_of(row)
+    settings.blobs.local(blob)
+    (size,) = settings.blobs.sizes([blob])
+    if size is None:
+        raise NotFound(f"the file of artifact {artifact_id} is gone; newer checkpoints replace older ones")
+    return _artifact(row, size), blob
+
+
+def files_of(connection: sa.Connection, of: sa.ColumnElement[bool]) -> list[sa.Row[Any]]:
+    """Rows for ``blob_of`` of everything listed of the run that meets a condition, newest checkpoint first."""
+    return list(connection.execute(_columns.where(of).order_by(artifacts.c.step.desc(), artifacts.c.name)))
+
+
+def keys(engine: sa.Engine, run_id: str) -> set[str]:
+    """Where in a bucket all files are that are listed of a run; none of one that is gone."""
+    with read(engine) as connection:
+        return {blob_of(row).key for row in files_of(connection, runs.c.id == run_id)}
+
+
+def blob_of(row: sa.Row[Any]) -> Blob:
+    """Where the file of a row of ``artifacts`` with its ``run_id`` is kept."""
+    return of_run(row.run_id, row.epoch, path_in_run(row.folder, row.name))
+
+
+def path_in_run(folder: str, name: str) -> str:
+    """Path below a run's directory, as laser_core.run lays it out: a report has no ``folder``."""
+    return f"checkpoints/{folder}/{name}" if folder else name
 
 
 def read_inspection(engine: sa.Engine, settings: Settings, run_id: str) -> Inspection:
     """What an inspection found. Raises NotFound for the run, for one of another kind, and before it has succeeded."""
     with read(engine) as connection:
-        found = sa.select(runs.c.kind, runs.c.state).where(runs.c.number == number_of(connection, run_id))
-        kind, state = connection.execute(found).one()
+        number = number_of(connection, run_id)
+        kind, state = connection.execute(sa.select(runs.c.kind, runs.c.state).where(runs.c.number == number)).one()
+        reports = [
+            blob_of(row)
+            for row in files_of(connection, runs.c.number == number)
+            if (row.folder, row.name) == ("", FILE)
+        ]
     if kind != "inspect":
         raise NotFound(f"run {run_id} is of kind {kind}; only an inspection has this")
     if state != State.succeeded:
         raise NotFound(f"run {run_id} is {state}; there is an answer once it has succeeded")
     try:
-        return from_json(json.loads((run_directory(settings, run_id) / FILE).read_bytes()))
-    except (OSError, ValueError, TypeError, KeyError) as error:
+        return from_json(json.loads(b"".join(settings.blobs.read(reports[0]))))
+    except (NotFound, LookupError, ValueError, TypeError) as error:
         raise NotFound(f"the file of inspection {run_id} is gone or can't be read ({error}); inspect again") from error
 
 
@@ -103,15 +121,6 @@ def _row(connection: sa.Connection, artifact_id: str, owners: Owners = None) -> 
     return row
 
 
-def _file(settings: Settings, row: sa.Row[Any]) -> Path:
-    is_report = row.kind == "report"
-    folder = (
-        run_directory(settings, row.run_id) if is_report else checkpoint_directory(settings, row.run_id, row.folder)
-    )
-    return folder / str(row.name)
-
-
-def _artifact(row: sa.Row[Any], file: Path) -> Artifact:
-    size = file.stat().st_size if file.is_file() else None
+def _artifact(row: sa.Row[Any], size_bytes: int | None) -> Artifact:
     same = {name: getattr(row, name) for name in Artifact.__dataclass_fields__ if name != "size_bytes"}
-    return Artifact(**same, size_bytes=size)
+    return Artifact(**same, size_bytes=size_bytes)

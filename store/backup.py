@@ -75,6 +75,10 @@ def make(engine: sa.Engine, settings: Settings, target: Path, with_files: bool =
     """
     if target.exists():
         raise BackupError(f"{target} exists already; choose another name")
+    if with_files and not settings.blobs.is_here:
+        raise BackupError(
+            f"files are in {settings.artifacts_url}: leave --files out and back the bucket up by its own means"
+        )
     partial = target.with_name(target.name + ".part")
     try:
         with _private(partial) as stream, zipfile.ZipFile(stream, "w") as archive:
@@ -107,6 +111,10 @@ def restore(engine: sa.Engine, settings: Settings, source: Path) -> Manifest:
         with zipfile.ZipFile(source) as archive:
             manifest = read_manifest(archive)
             _require_whole(archive, manifest)
+            if not settings.blobs.is_here and any(not member.columns for member in manifest.members.values()):
+                raise BackupError(
+                    "the backup holds files: restore it without LASER_ARTIFACTS_URL, then move them (docs/deploy.md)"
+                )
             _require_room(engine, settings, manifest)
             for name, member in manifest.members.items():
                 if not member.columns:

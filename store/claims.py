@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -17,19 +16,18 @@ from laser_core.config import SCHEMA_VERSION, TrainConfig, parse_run
 from laser_core.estimate import start_bytes
 from laser_core.events import Progress
 from store.accounts import read_accounts, settle
-from store.artifacts import checkpoint_directory, run_directory
 from store.database import read, require_head_here, write
-from store.datasets import path as dataset_path
 from store.devices import GPU_NEED, IS_GUESS, NEED, Device, Room
 from store.dialect import insert, lock_claims
 from store.errors import Conflict, Superseded
 from store.homes import Homes
 from store.leases import expire_leases as expire_leases
+from store.luggage import Luggage, pack
 from store.policy import BANDS, fair_shares
 from store.runs import lock
 from store.settings import MIB, Settings
 from store.states import FINAL, LEASED, RELEASED, State, move
-from store.tables import attempts, leaders, run_datasets, runs
+from store.tables import attempts, leaders, runs
 from store.text import clean
 from store.waits import WAITS
 from store.workers import is_drained
@@ -42,13 +40,11 @@ class Claim:
     run_id: str
     epoch: int
     config: dict[str, Any]
-    checkpoint: str | None  # folder name to resume from, under directory/"checkpoints"
-    directory: Path  # of the run's artifacts
-    files: dict[str, Path]  # datasets by the name that the configuration gives them
+    checkpoint: str | None  # folder name to resume from, under luggage.directory/"checkpoints"
+    luggage: Luggage
     devices: tuple[Device, ...]  # where it is carried out, if the worker has named its devices
     gpus: int  # processes that train together, each on one of them
     memory_bytes: int  # it may hold on each; 0 for any number
-    source_checkpoint: Path | None  # for eval and analysis: the training run's checkpoint folder
 
 
 @dataclass(frozen=True)
@@ -129,12 +125,10 @@ def claim_run(
             epoch=epoch,
             config=row.config,
             checkpoint=row.checkpoint,
-            directory=run_directory(settings, row.id),
-            files=_files(connection, settings, row.number),
+            luggage=pack(connection, settings, row, epoch),
             devices=chosen,
             gpus=row.gpus,
             memory_bytes=min(max(need, row.memory), size),
-            source_checkpoint=_source_checkpoint(connection, settings, row.source),
         )
 
 
@@ -343,15 +337,3 @@ def hold(connection: sa.Connection, run_id: str, epoch: int) -> sa.Row[Any]:
 def _check_held(row: sa.Row[Any], epoch: int) -> None:
     if row.epoch != epoch or State(row.state) not in LEASED:
         raise Superseded(f"run {row.id} is {row.state} in epoch {row.epoch}; epoch {epoch} may no longer write to it")
-
-
-def _files(connection: sa.Connection, settings: Settings, number: int) -> dict[str, Path]:
-    query = sa.select(run_datasets.c.name, run_datasets.c.dataset_id).where(run_datasets.c.run == number)
-    return {name: dataset_path(settings, dataset_id) for name, dataset_id in connection.execute(query)}
-
-
-def _source_checkpoint(connection: sa.Connection, settings: Settings, source: int | None) -> Path | None:
-    if source is None:
-        return None
-    row = connection.execute(sa.select(runs.c.id, runs.c.checkpoint).where(runs.c.number == source)).one()
-    return checkpoint_directory(settings, row.id, row.checkpoint)

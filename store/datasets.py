@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import itertools
 import math
 import os
@@ -17,6 +18,7 @@ import sqlalchemy as sa
 
 from laser_core.puzzle_file import PuzzleRow, scan_csv
 from laser_core.schema import Problem
+from store.blobs import Blobs, of_dataset
 from store.database import read, write
 from store.dialect import insert
 from store.errors import Conflict, NotFound, Refused
@@ -24,6 +26,7 @@ from store.settings import Settings
 from store.tables import datasets, run_datasets, runs
 
 READ_BYTES = 2**20
+PREVIEW_BYTES = 2**20  # more than the rows that are looked at can have
 _NAME = re.compile(r"[^\W_][\w .+()-]{0,119}")
 
 
@@ -68,7 +71,7 @@ def add(
             size, rows = _measure(file)
         values: dict[str, Any] = {"id": f"d_{sha256[:12]}", "name": name, "owner_id": owner_id, "sha256": sha256}
         values |= {"rows": rows, "size": size, "size_bytes": size_bytes, "created_at": now}
-        return _register(engine, values, part, path(settings, f"d_{sha256[:12]}"))
+        return _register(engine, settings.blobs, values, part)
     finally:
         part.unlink(missing_ok=True)
 
@@ -86,17 +89,13 @@ def get(engine: sa.Engine, name_or_id: str) -> Dataset:
         return _dataset(_find(connection, name_or_id))
 
 
-def path(settings: Settings, dataset_id: str) -> Path:
-    """Where a dataset's file lies."""
-    return settings.datasets_dir / f"{dataset_id}.csv"
-
-
 def preview(engine: sa.Engine, settings: Settings, name_or_id: str, rows: int = 10) -> list[PuzzleRow]:
     """The first rows. Raises NotFound."""
+    blob = of_dataset(get(engine, name_or_id).id)
     try:
-        with path(settings, get(engine, name_or_id).id).open("rb") as file:
-            return list(itertools.islice(scan_csv(file), rows))
-    except FileNotFoundError:
+        first = next(settings.blobs.read(blob, 0, PREVIEW_BYTES))
+        return list(itertools.islice(scan_csv(io.BytesIO(first)), rows))
+    except NotFound:
         raise NotFound(f"the file of dataset {name_or_id!r} is gone; delete the dataset and upload it again") from None
 
 
@@ -110,7 +109,7 @@ def delete(engine: sa.Engine, settings: Settings, name_or_id: str) -> None:
             raise Conflict(f"run {run_id} uses dataset {row.name!r}; delete that run first")
         connection.execute(sa.delete(datasets).where(datasets.c.id == row.id))
         # Before the commit: an upload of the same content waits for this transaction, then brings its own file.
-        path(settings, row.id).unlink(missing_ok=True)
+        settings.blobs.remove(of_dataset(row.id))
 
 
 def _receive(stream: BinaryIO, part: Path, limit: int) -> tuple[str, int]:
@@ -138,9 +137,9 @@ def _measure(file: BinaryIO) -> tuple[int, int]:
     return math.isqrt(cells), count
 
 
-def _register(engine: sa.Engine, values: dict[str, Any], part: Path, target: Path) -> tuple[Dataset, bool]:
+def _register(engine: sa.Engine, blobs: Blobs, values: dict[str, Any], part: Path) -> tuple[Dataset, bool]:
     """Adds the row and puts the file in its place, both or neither."""
-    placed = False
+    blob, placed = of_dataset(values["id"]), False
     try:
         with write(engine) as connection:
             statement = insert(connection, datasets).values(values).on_conflict_do_nothing()
@@ -149,12 +148,12 @@ def _register(engine: sa.Engine, values: dict[str, Any], part: Path, target: Pat
             if row is None:
                 name = values["name"]
                 raise Conflict(f"the name {name!r} belongs to a dataset with other content; choose another name")
-            if added or not target.exists():
-                part.replace(target)
+            if added or blobs.sizes([blob]) == [None]:
+                blobs.move_in(blob, part)
                 placed = added
     except BaseException:
         if placed:
-            target.unlink()
+            blobs.remove(blob)
         raise
     return _dataset(row), added
 

@@ -1,5 +1,6 @@
-"""``python -m store.doctor``: what the platform needs of this machine, found or not, as JSON; nothing is changed.
+"""``python -m store.doctor``: what the platform needs of this machine, found or not, as JSON.
 
+Nothing is changed; object storage gets a small file and loses it again.
 One finding for each thing: what was found, and what to do where that isn't enough.
 """
 
@@ -7,8 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.metadata
+import io
 import json
 import os
+import secrets
 import shutil
 import stat
 import sys
@@ -21,6 +24,8 @@ import sqlalchemy as sa
 from pydantic import ValidationError
 
 from store import broker, database, dialect, users, workers
+from store.blobs import Blob, Blobs, Bucket
+from store.errors import StoreError, Unreachable
 from store.settings import MIB, Settings
 
 BROKER_TIMEOUT_S = 2.0
@@ -45,6 +50,7 @@ def examine(settings: Settings) -> list[Finding]:
     return [
         *_home(settings),
         *_room(settings),
+        *_storage(settings.blobs),
         *_database(settings),
         _broker(settings.broker_url),
         _web(settings.web_dir),
@@ -87,6 +93,35 @@ def _room(settings: Settings) -> Iterator[Finding]:
         yield Finding(f"disk for {name}", status, f"{free / 1024:.1f} GiB free at {place}", advice)
         if not os.access(place, os.W_OK):
             yield Finding(name, "failed", f"{place} can't be written", "let the platform's user write there")
+
+
+_ADVICE = {
+    "NoSuchBucket": "make the bucket, or set LASER_ARTIFACTS_URL right",
+    "InvalidAccessKeyId": "set AWS_ACCESS_KEY_ID, or make this key known there",
+    "SignatureDoesNotMatch": "set AWS_SECRET_ACCESS_KEY",
+    "AccessDenied": "let this key read, write, list and delete below the prefix",
+}
+
+
+def _storage(blobs: Blobs) -> Iterator[Finding]:
+    """By a small file that is written, read, listed and deleted."""
+    if not isinstance(blobs, Bucket):
+        return
+    probe = Blob("", f"doctor/{secrets.token_hex(8)}")
+    try:
+        blobs.put(probe, io.BytesIO(probe.key.encode()))
+        came_back = b"".join(blobs.read(probe)) == probe.key.encode() and probe.key in dict(blobs.list("doctor"))
+        blobs.remove(probe)
+    except StoreError as error:
+        code = error.code if isinstance(error, Unreachable) else ""
+        otherwise = "start it, or set AWS_ENDPOINT_URL and AWS_REGION; meanwhile training goes on, and files wait"
+        yield Finding("object storage", "failed", str(error), _ADVICE.get(code, otherwise))
+        return
+    if came_back:
+        yield Finding("object storage", "ok", f"{blobs.url}: a file was written, read, listed and deleted")
+    else:
+        advice = "it must show what was written at once, as S3 does"
+        yield Finding("object storage", "failed", f"{blobs.url} lost what was just written", advice)
 
 
 def _database(settings: Settings) -> Iterator[Finding]:

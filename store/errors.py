@@ -5,6 +5,7 @@ StoreError
 ├── Conflict      the thing's present state doesn't allow it
 ├── Forbidden     whoever asks may not do this
 ├── Superseded    the writer's epoch is no longer the run's: stop quietly
+├── Unreachable   the object storage doesn't answer, or refuses: later it may be different
 ├── Outdated      this code and the database are of different versions
 └── Refused       the request can't be carried out; ``problems`` names every field
 """
@@ -32,6 +33,14 @@ class Forbidden(StoreError):
 
 class Superseded(StoreError):
     """A write under an epoch that is no longer the run's, or after the run left the worker's hands."""
+
+
+class Unreachable(StoreError):
+    """The object storage doesn't answer, or refuses; ``code`` is its own word for why, empty where it said none."""
+
+    def __init__(self, message: str, code: str = "") -> None:
+        self.code = code
+        super().__init__(message)
 
 
 class Outdated(StoreError):

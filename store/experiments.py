@@ -8,7 +8,6 @@ import dataclasses
 import secrets
 import time
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import Any
 
 import sqlalchemy as sa
@@ -160,22 +159,22 @@ def delete(
     *,
     policy: Policy = Policy(),  # noqa: B008 (frozen)
     by: str | None = None,
-) -> list[PurePosixPath]:
-    """Deletes an experiment that has ended, with its runs: the folders under ``artifacts_dir`` for the caller to delete.
+) -> list[str]:
+    """Deletes an experiment that has ended, with its runs: the ids of those whose files the caller deletes.
 
     Raises NotFound, and Conflict while a run of it hasn't ended or is needed by one that hasn't.
     """
     found, runs_of_it = members(engine, experiment_id)
     if not found.is_over:
         raise Conflict(f"experiment {experiment_id} has runs that haven't ended; cancel it first, then delete it")
-    folders = [folder for member in runs_of_it for folder in delete_run(engine, member.run.id, policy=policy, by=by)]
+    deleted = [run_id for member in runs_of_it for run_id in delete_run(engine, member.run.id, policy=policy, by=by)]
     with write(engine) as connection:
         connection.execute(sa.delete(experiments).where(experiments.c.id == experiment_id))
         if by is not None:
             audit.record(
                 connection, by, "experiment.delete", experiment_id, time.time(), f"{found.name}, of {found.owner}"
             )
-    return folders
+    return deleted
 
 
 def _load(connection: sa.Connection, numbers: list[int]) -> list[Experiment]:

@@ -94,6 +94,14 @@ def add_points(engine: sa.Engine, run_id: str, epoch: int, points: metrics.Point
         return added
 
 
+def say(engine: sa.Engine, run_id: str, epoch: int, line: Log, *, now: float | None = None) -> None:
+    """Stores a line that doesn't come from the spool. Raises Superseded when the run is not this epoch's."""
+    batch = _Batch()
+    batch.add(line)
+    with write(engine) as connection:
+        batch.store(connection, hold(connection, run_id, epoch), time.time() if now is None else now)
+
+
 def spool_offset(engine: sa.Engine, run_id: str, epoch: int) -> int:
     """Bytes of this attempt's spool that are stored. Raises NotFound."""
     with read(engine) as connection:
@@ -191,13 +199,13 @@ def _artifact_row(
     row: sa.Row[Any], kind: str, folder: str, name: str, step: int, sha256: str, now: float
 ) -> dict[str, Any]:
     values = {"id": new_id(), "run": row.number, "kind": kind, "folder": folder, "name": name}
-    return values | {"step": step, "sha256": sha256, "created_at": now}
+    return values | {"epoch": row.epoch, "step": step, "sha256": sha256, "created_at": now}
 
 
 def _list(connection: sa.Connection, files: list[dict[str, Any]]) -> None:
     """Lists files; one that is listed already, written anew by a later attempt, keeps its id."""
     statement = insert(connection, artifacts)
-    renewed = {name: statement.excluded[name] for name in ("step", "sha256", "created_at")}
+    renewed = {name: statement.excluded[name] for name in ("epoch", "step", "sha256", "created_at")}
     place = ["run", "kind", "folder", "name"]
     connection.execute(statement.on_conflict_do_update(index_elements=place, set_=renewed), files)
 

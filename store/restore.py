@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import itertools
 import math
-import shutil
+import secrets
 import time
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import sqlalchemy as sa
@@ -22,7 +21,8 @@ from laser_core.events import CheckpointSaved, FileSaved, Log, Memory, Result, S
 from store import audit, checkouts, metrics, traces
 from store.archive import EVENTS, FACTS, TRACES, Curve, Facts, File
 from store.archive_reader import Archive, refused, told
-from store.artifacts import checkpoint_directory, new_id, run_directory
+from store.artifacts import new_id, path_in_run
+from store.blobs import of_run
 from store.database import read, write
 from store.dialect import insert
 from store.events import StoredEvent
@@ -73,15 +73,14 @@ def restore(
             return earlier, False
         values = row_values(config, None, now) | _values(facts, now)
         values |= {"owner_id": owner_id, "idempotency_key": archive.key}
-        directory = run_directory(settings, values["id"])
         try:
             for each in facts.files:
-                archive.copy(each.entry, _target(settings, values["id"], each))
+                _keep(archive, settings, values["id"], each)
             number = _store(engine, archive, values, facts, curves, now)
             if number is None:  # the same archive came at the same time
-                shutil.rmtree(directory, ignore_errors=True)
+                settings.blobs.remove_run(values["id"])
         except BaseException:
-            shutil.rmtree(directory, ignore_errors=True)
+            settings.blobs.remove_run(values["id"])
             raise
     run = _earlier(engine, owner_id, values["idempotency_key"])
     assert run is not None
@@ -96,10 +95,13 @@ def _earlier(engine: sa.Engine, owner_id: str, key: str) -> Run | None:
         )
 
 
-def _target(settings: Settings, run_id: str, file: File) -> Path:
-    in_checkpoint = file.kind == "checkpoint"
-    folder = checkpoint_directory(settings, run_id, file.folder) if in_checkpoint else run_directory(settings, run_id)
-    return folder / file.name
+def _keep(archive: Archive, settings: Settings, run_id: str, file: File) -> None:
+    part = settings.artifacts_dir / f".{secrets.token_hex(8)}.part"
+    try:
+        archive.copy(file.entry, part)
+        settings.blobs.move_in(of_run(run_id, 0, path_in_run(file.folder, file.name)), part)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 # --- storing -----------------------------------------------------------------------------------------------------------

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import Any
 
 import sqlalchemy as sa
@@ -124,8 +123,8 @@ def delete_run(
     policy: Policy = Policy(),  # noqa: B008 (frozen)
     by: str | None = None,
     now: float | None = None,
-) -> list[PurePosixPath]:
-    """Deletes a run that has ended, with all its rows: the folders under ``artifacts_dir`` for the caller to delete.
+) -> list[str]:
+    """Deletes a run that has ended, with all its rows: the ids of those whose files the caller deletes.
 
     What it used of the pool is charged to its owner by ``policy`` first. ``by`` is the id of the user who asks.
     Raises NotFound, and Conflict for a run that hasn't ended, that another waits for, or whose checkpoint a waiting or
@@ -149,7 +148,7 @@ def delete_run(
         connection.execute(sa.delete(runs).where(runs.c.number == row.number))
         if by is not None:
             audit.record(connection, by, "run.delete", run_id, now, f"{row.name}, of {row.owner_id}")
-        return [PurePosixPath(run_id)]
+        return [run_id]
 
 
 def runs_changed(

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from store.blobs import Blobs, kept_at
 from store.policy import Policy
 
 MIB = 2**20
@@ -33,6 +34,12 @@ class Settings(BaseSettings):
     database_url: str = Field(
         default_factory=_sqlite_under_home,
         description="SQLite file or postgresql:// server; without it `laser.db` in the home.",
+    )
+    artifacts_url: str = Field(
+        default="",
+        pattern=r"^(s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9._-]+)*/?)?$",
+        description="s3://BUCKET/PREFIX for what runs leave behind and datasets, reached by the AWS_* variables; empty for "
+        "folders below the home.",
     )
     broker_url: str = Field(default="", description="Redis, Valkey or RabbitMQ; `laser up` starts one when empty.")
     host: str = Field(default="127.0.0.1", description="Address to serve on; beyond loopback it needs users.")
@@ -68,6 +75,9 @@ class Settings(BaseSettings):
 
     min_free_mib: int = Field(
         default=512, ge=0, description="MiB that must be free for checkpoints and spools before a worker takes a run."
+    )
+    artifacts_cache_mib: int = Field(
+        default=4096, ge=0, description="MiB of files fetched from LASER_ARTIFACTS_URL that stay on this machine."
     )
     pools: str = Field(
         default="", max_length=500, description="Labels of this worker, between blanks; runs may ask for one of them."
@@ -126,6 +136,11 @@ class Settings(BaseSettings):
     @property
     def pool_labels(self) -> tuple[str, ...]:
         return tuple(self.pools.split())
+
+    @property
+    def blobs(self) -> Blobs:
+        """Where files of runs and datasets are kept."""
+        return kept_at(self.artifacts_url, self.home, self.artifacts_cache_mib * MIB)
 
     @property
     def artifacts_dir(self) -> Path:

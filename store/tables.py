@@ -295,6 +295,7 @@ artifacts = Table(
     Column("kind", sa.String(20), nullable=False),
     Column("folder", sa.String(120), nullable=False),
     Column("name", sa.String(120), nullable=False),
+    Column("epoch", sa.Integer, nullable=False, server_default="0"),  # of the attempt that saved it
     Column("step", sa.BigInteger, nullable=False),
     Column("sha256", sa.String(64), nullable=False),
     Column("created_at", Time, nullable=False),

@@ -29,6 +29,7 @@ from store.runs import Run
 from store.settings import Settings
 from store.submit import create_run
 from store.tables import metadata
+from tests.seaweed import BUCKET, SeaweedFS
 
 hypothesis.settings.register_profile(
     "project",
@@ -160,6 +161,31 @@ def _wait_for_broker(socket: Path) -> None:
             except redis.exceptions.ConnectionError:
                 time.sleep(0.02)
     pytest.fail("Valkey gives no answer in 4 s")
+
+
+@pytest.fixture(scope="session")
+def storage_server() -> Iterator[SeaweedFS]:
+    """A real S3 server of this session."""
+    folder = Path(tempfile.mkdtemp(prefix="s3-", dir="/tmp"))
+    try:
+        server = SeaweedFS(folder, _dies_with_tests())
+        server.start()
+    except (LookupError, OSError) as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        if os.environ.get("REQUIRE_BROWSER") == "1":
+            pytest.fail(f"an S3 server is required here: {error}")
+        pytest.skip(f"no S3 server: {error}")
+    yield server
+    server.stop()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def artifacts_url(storage_server: SeaweedFS, monkeypatch: pytest.MonkeyPatch) -> str:
+    """An empty place of this test in the S3 server, which the environment says how to reach."""
+    for name, value in storage_server.environment.items():
+        monkeypatch.setenv(name, value)
+    return f"s3://{BUCKET}/{uuid.uuid4().hex[:12]}"
 
 
 # --- databases ---------------------------------------------------------------------------------------------------------

@@ -17,7 +17,6 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import sqlalchemy as sa
 import structlog
@@ -29,6 +28,7 @@ from store.preempt import make_way
 from store.settings import Settings
 from worker import device, logs
 from worker.link import LONGEST_DELAY_S
+from worker.room import remove
 from worker.webhooks import Sender
 
 RING_EXPIRES_S = 60.0
@@ -130,11 +130,11 @@ def bell(broker_url: str) -> Celery:
     return broker.producer("reconciler", broker_url, BROKER_TIMEOUT_S)
 
 
-def sweep(spool: Path, now: float) -> None:
+def sweep(settings: Settings, now: float) -> None:
     """Deletes what attempts left behind whose run went on elsewhere."""
-    for file in spool.glob("r_*"):
-        if file.stat().st_mtime < now - SPOOL_KEPT_S:
-            file.unlink(missing_ok=True)
+    for path in (*settings.spool_dir.glob("r_*"), *settings.artifacts_dir.glob("r_*-*")):
+        if path.stat().st_mtime < now - SPOOL_KEPT_S:
+            remove(path)
 
 
 def main(identity: str) -> None:
@@ -147,7 +147,7 @@ def main(identity: str) -> None:
     reconciler = Reconciler(
         database.connect(settings.database_url), settings, Identity(**json.loads(identity)), bell(settings.broker_url)
     )
-    sweep(settings.spool_dir, time.time())
+    sweep(settings, time.time())
     threading.Thread(target=Sender(reconciler.engine, settings).run, args=(stopping,), daemon=True).start()
     trouble = ""
     while not stopping.is_set() and os.getppid() == reconciler.identity.pid:

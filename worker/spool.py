@@ -46,9 +46,12 @@ class SpoolWriter:
         self._file.close()
 
 
-def read(path: Path, offset: int, most_bytes: int = BATCH_BYTES) -> tuple[list[Event], int]:
+def read(
+    path: Path, offset: int, most_bytes: int = BATCH_BYTES, alone: tuple[type[Event], ...] = ()
+) -> tuple[list[Event], int]:
     """Events from byte ``offset`` on, about ``most_bytes`` of them, and the byte after the last.
 
+    One of a type in ``alone`` comes without others.
     A torn last line is left for later. Nothing when the file doesn't exist yet. Raises SpoolError.
     """
     events: list[Event] = []
@@ -61,8 +64,14 @@ def read(path: Path, offset: int, most_bytes: int = BATCH_BYTES) -> tuple[list[E
         for line in file.readlines(most_bytes):
             if not line.endswith(b"\n"):
                 break
-            events.append(_event(line, path, offset))
+            event = _event(line, path, offset)
+            is_alone = isinstance(event, alone)
+            if events and is_alone:
+                break
+            events.append(event)
             offset += len(line)
+            if is_alone:
+                break
     return events, offset
 
 

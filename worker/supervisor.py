@@ -8,23 +8,26 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import get_args
 
 import sqlalchemy as sa
 import structlog
 
 from laser_core.events import CheckpointSaved, Event, Log, Progress, Result, Started
 from store import claims
+from store.blobs import Bucket
 from store.claims import Claim, Orders
 from store.devices import Device
 from store.errors import NotFound, Outdated, Superseded
 from store.ingest import ingest
 from store.settings import Settings
 from worker import spool
+from worker.carrier import Carrier, CutShort, Saved
 from worker.forkserver import ForkServer, NotReady, Training
 from worker.job import Job
 from worker.link import Away, Link
 from worker.process import DirectoryLock, DirectoryTaken
-from worker.room import free_mib, is_no_room
+from worker.room import clear, free_mib, is_no_room
 from worker.verdict import Asked, Finish, Grow, Lose, Release, Verdict, judge
 
 TICK_S = 0.25
@@ -126,10 +129,15 @@ class Supervisor:
     _offset: int = 0
     _batch: _Batch | None = None
     _seen: _Seen = field(default_factory=_Seen)
+    _carrier: Carrier | None = None  # where files are kept elsewhere
+
+    def __post_init__(self) -> None:
+        if isinstance(blobs := self.slot.settings.blobs, Bucket):
+            self._carrier = Carrier(blobs, self.claim, self.slot.engine, self.link)
 
     def run(self) -> None:
         """Returns when the run is in nobody's hands any more, or in another's."""
-        self._remove_leftovers()
+        clear(self.slot.settings, self.claim.run_id, self.claim.epoch)
         try:
             with self._training() as process:
                 exit_code = self._watch(process)
@@ -139,23 +147,27 @@ class Supervisor:
             log.warning("superseded", reason=str(fenced))
         except Away:  # only when draining: the lease will end, and another worker goes on
             log.warning("left the run to its lease")
-        except (DirectoryTaken, NotReady) as unable:
+        except (DirectoryTaken, CutShort, NotReady) as unable:
             self._end(Release(str(unable)))
         except Exception as error:
             log.exception("supervising failed")
             reason = f"its supervisor failed: {type(error).__name__}: {error}"
             self._end(Release(reason) if is_no_room(error) else Lose(reason))
-        self._remove_leftovers()
+        if self._carrier:
+            self._carrier.tidy()
+            self._carrier.close(wait=not self.slot.is_draining())
+        clear(self.slot.settings, self.claim.run_id, self.claim.epoch)
 
     # --- the training process
 
     @contextlib.contextmanager
     def _training(self) -> Iterator[Training]:
         self._mark_running_soon()
-        lock = DirectoryLock(self.claim.directory)
+        lock = DirectoryLock(self.claim.luggage.directory)
         try:
             lock.take(LOCK_PATIENCE_S, self._is_cut_short)
             self._remove_later_checkpoints()
+            self._fetch()
             self._job().save(self._file("job.json"))
             process = self.slot.forkserver.start(
                 self._file("job.json"), self._gpus(), self._file("out"), lock.fd, self._is_cut_short
@@ -173,10 +185,10 @@ class Supervisor:
         claim = self.claim
         return Job(
             config=claim.config,
-            directory=str(claim.directory),
+            directory=str(claim.luggage.directory),
             resume=claim.checkpoint,
-            files={name: str(path) for name, path in claim.files.items()},
-            checkpoint=str(claim.source_checkpoint) if claim.source_checkpoint else None,
+            files={name: str(path) for name, path in claim.luggage.files.items()},
+            checkpoint=str(source) if (source := claim.luggage.source_checkpoint) else None,
             spool=str(self._file("spool")),
             threads=self.slot.threads,
             memory_bytes=claim.memory_bytes,
@@ -190,9 +202,16 @@ class Supervisor:
 
     def _remove_later_checkpoints(self) -> None:
         """Those of a lost attempt that the database never heard of: they would outlive the ones that this attempt saves."""
-        for folder in (self.claim.directory / "checkpoints").glob("step-*"):
+        for folder in (self.claim.luggage.directory / "checkpoints").glob("step-*"):
             if self.claim.checkpoint is None or folder.name > self.claim.checkpoint:
                 shutil.rmtree(folder)
+
+    def _fetch(self) -> None:
+        """Brings what the run needs to this machine. Raises CutShort."""
+        while self._carrier and not self._carrier.fetch():
+            if self._is_cut_short() or self.asked:
+                raise CutShort("it had to leave its worker before its files had come")
+            time.sleep(TICK_S)
 
     # --- while it runs
 
@@ -238,6 +257,8 @@ class Supervisor:
             if self._batch is None:
                 return True
             try:
+                if not self._is_kept(self._batch):
+                    return False
                 self._store(self._batch)
             except Away:
                 return False
@@ -246,14 +267,22 @@ class Supervisor:
         return False
 
     def _next_batch(self) -> _Batch | None:
-        events, end = spool.read(self._file("spool"), self._offset)
+        events, end = spool.read(self._file("spool"), self._offset, alone=get_args(Saved) if self._carrier else ())
         for event in events:
             self._seen.note(event)
         return _Batch(self._offset, end, events) if events else None
 
+    def _is_kept(self, batch: _Batch) -> bool:
+        """Whether the files that it speaks of are where they stay, so that the database may point at them."""
+        kept = self._carrier.send(batch.events) if self._carrier else batch.events
+        batch.events = kept or batch.events
+        return kept is not None
+
     def _store(self, batch: _Batch) -> None:
         run_id, epoch = self.claim.run_id, self.claim.epoch
         self.link.call(lambda: ingest(self.slot.engine, run_id, epoch, batch.start, batch.end, batch.events))
+        if self._carrier and isinstance(batch.events[0], CheckpointSaved):
+            self._carrier.tidy()
 
     @staticmethod
     def _told(orders: Orders) -> Asked:
@@ -296,6 +325,9 @@ class Supervisor:
         while not self._forward(everything=True):
             if give_up():
                 raise Away
+            self._beat()
+            if self.asked == "cancel" and self._carrier and self._carrier.is_stuck:
+                break
             time.sleep(TICK_S)
 
     def _has_result(self) -> bool:
@@ -359,10 +391,3 @@ class Supervisor:
     def _file(self, suffix: str) -> Path:
         self.slot.settings.spool_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         return self.slot.settings.spool_dir / f"{self.claim.run_id}-{self.claim.epoch}.{suffix}"
-
-    def _remove_leftovers(self) -> None:
-        """Files of this attempt and of earlier ones: what the database lacks of theirs is computed again."""
-        for file in self.slot.settings.spool_dir.glob(f"{self.claim.run_id}-*"):
-            epoch = file.name.removeprefix(f"{self.claim.run_id}-").partition(".")[0]
-            if epoch.isdigit() and int(epoch) <= self.claim.epoch:
-                file.unlink(missing_ok=True)

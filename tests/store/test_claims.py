@@ -229,7 +229,7 @@ def test_an_eval_waits_for_its_training_run(engine, owner, running, take):
     claims.finish(engine, running, 1, State.succeeded)
     claim = take()
     assert claim.run_id == evaluation.id
-    assert claim.source_checkpoint.parts[-3:] == (running, "checkpoints", "step-5")
+    assert claim.luggage.source_checkpoint.parts[-3:] == (running, "checkpoints", "step-5")
 
 
 def test_an_eval_whose_training_run_left_no_checkpoint_fails(engine, owner, running, take):

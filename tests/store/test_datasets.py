@@ -32,7 +32,7 @@ def test_a_file_is_kept_as_it_came(engine, settings, owner):
     assert created
     assert (dataset.name, dataset.rows, dataset.size, dataset.size_bytes) == ("easy.csv", 2, 4, len(GOOD))
     assert dataset.id == f"d_{dataset.sha256[:12]}"
-    assert datasets.path(settings, dataset.id).read_bytes() == GOOD
+    assert (settings.datasets_dir / f"{dataset.id}.csv").read_bytes() == GOOD
     assert datasets.get(engine, "easy.csv") == datasets.get(engine, dataset.id) == dataset
     assert [row.rating for row in datasets.preview(engine, settings, "easy.csv")] == [1.0, 2.5]
     assert len(datasets.preview(engine, settings, "easy.csv", rows=1)) == 1
@@ -96,8 +96,8 @@ def test_a_dataset_in_use_stays(engine, settings, owner):
     config = parse_run({"kind": "train", "task": {"kind": "csv", "train": "mine", "test": dataset.id}})
     run, _ = create_run(engine, config, owner)
     claim = claims.claim_run(engine, "w", 20, settings=settings)
-    file = datasets.path(settings, dataset.id)
-    assert claim.files == {"mine": file, dataset.id: file}
+    file = settings.datasets_dir / f"{dataset.id}.csv"
+    assert claim.luggage.files == {"mine": file, dataset.id: file}
     with pytest.raises(Conflict, match=run.id):
         datasets.delete(engine, settings, "mine")
     other, _ = add(engine, settings, "other", OTHER)

@@ -131,11 +131,11 @@ def test_only_the_kept_checkpoints_are_listed(engine, start, settings):
         ("step-20", "state.json"),
     ]
     assert listed[0].size_bytes is None
-    file = artifacts.checkpoint_directory(settings, run_id, "step-30") / "state.json"
+    file = settings.artifacts_dir / run_id / "checkpoints" / "step-30" / "state.json"
     file.parent.mkdir(parents=True)
     file.write_text("{}")
-    found, path = artifacts.get(engine, settings, listed[1].id)
-    assert (found.size_bytes, path) == (2, file.resolve())
+    found, blob = artifacts.get(engine, settings, listed[1].id)
+    assert (found.size_bytes, settings.blobs.local(blob)) == (2, file.resolve())
     file.unlink()
     file.symlink_to("/etc/hostname")
     with pytest.raises(NotFound):
@@ -154,10 +154,10 @@ def test_a_report_is_listed_beside_checkpoints_and_served_from_the_runs_own_fold
         ("report", "", "analysis.json"),
     ]
     assert listed[1].sha256 == "b" * 64
-    file = artifacts.run_directory(settings, run_id) / "analysis.json"
+    file = settings.artifacts_dir / run_id / "analysis.json"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text("{}")
-    assert artifacts.get(engine, settings, listed[1].id)[1] == file.resolve()
+    assert settings.blobs.local(artifacts.get(engine, settings, listed[1].id)[1]) == file.resolve()
     with pytest.raises(ValueError, match="no plain file name"):
         ingest(engine, run_id, 1, 15, 20, [FileSaved("../x", A, 1)])
 

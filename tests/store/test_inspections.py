@@ -132,7 +132,7 @@ def test_the_answer_is_read_once_it_is_there(engine, settings, trained, ask):
     claims.finish(engine, inspection.id, 1, State.succeeded)
     with pytest.raises(NotFound, match="inspect again"):
         artifacts.read_inspection(engine, settings, inspection.id)
-    file = artifacts.run_directory(settings, inspection.id) / FILE
+    file = settings.artifacts_dir / inspection.id / FILE
     file.parent.mkdir(parents=True)
     file.write_text(json.dumps({"format": FORMAT, **vars(found)}))
     assert artifacts.read_inspection(engine, settings, inspection.id) == found

@@ -139,12 +139,13 @@ class CeleryWorker:
 
 @pytest.fixture
 def start_worker(engine, database_url, settings, broker_url, tmp_path, eventually):
-    """``start_worker(slots=2)``: a worker that has registered. All are killed at the end."""
+    """``start_worker(slots=2)``: a worker (with the home and artifacts of the settings ``of``) that has registered. All are
+    killed at the end."""
     started = []
 
-    def start_worker(broker=broker_url, slots=1, **more):
-        own = more | {"HOME": settings.home, "DATABASE_URL": database_url, "BROKER_URL": broker, "SLOTS": slots}
-        own |= {name.upper(): getattr(settings, name) for name in ("lease_s", "heartbeat_s", "reconcile_s")}
+    def start_worker(broker=broker_url, slots=1, of=settings, **more):
+        own = more | {"HOME": of.home, "DATABASE_URL": database_url, "BROKER_URL": broker, "SLOTS": slots}
+        own |= {name.upper(): getattr(of, name) for name in ("lease_s", "heartbeat_s", "reconcile_s", "artifacts_url")}
         environment = {**os.environ, "OMP_NUM_THREADS": "1", **{f"LASER_{name}": str(x) for name, x in own.items()}}
         argv = [sys.executable, "-m", "celery", "-A", "worker.app", "worker"]
         argv += ["--without-mingle", "--without-gossip", "--without-heartbeat", "--loglevel", "INFO"]
@@ -154,7 +155,7 @@ def start_worker(engine, database_url, settings, broker_url, tmp_path, eventuall
             main = subprocess.Popen(
                 argv, env=environment, stdout=file, stderr=file, start_new_session=True, preexec_fn=tie
             )
-        worker = CeleryWorker(main, settings.home, log)
+        worker = CeleryWorker(main, of.home, log)
         started.append(worker)
 
         def is_registered():

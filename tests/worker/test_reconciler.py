@@ -149,10 +149,13 @@ def test_without_a_broker_lost_runs_still_return_to_the_queue(engine, settings, 
     assert get_run(engine, run.id).state == State.queued
 
 
-def test_old_spools_are_swept(tmp_path):
-    (tmp_path / "r_old-1.spool").touch()
-    (tmp_path / "other").touch()
-    sweep(tmp_path, time.time() + SPOOL_KEPT_S - 60)
-    assert len(list(tmp_path.iterdir())) == 2
-    sweep(tmp_path, time.time() + SPOOL_KEPT_S + 60)
-    assert [file.name for file in tmp_path.iterdir()] == ["other"]
+def test_what_old_attempts_left_is_swept(settings):
+    spools, folders = settings.spool_dir, settings.artifacts_dir
+    for folder in (spools, folders / "r_old", folders / "r_old-1"):
+        folder.mkdir(parents=True)
+        (folder / "r_old-1.spool").touch()
+    (spools / "other").touch()
+    sweep(settings, time.time() + SPOOL_KEPT_S - 60)
+    assert len(list(spools.iterdir())) == len(list(folders.iterdir())) == 2
+    sweep(settings, time.time() + SPOOL_KEPT_S + 60)
+    assert [[file.name for file in folder.iterdir()] for folder in (spools, folders)] == [["other"], ["r_old"]]

@@ -1224,7 +1224,7 @@ export interface components {
         /**
          * Artifact
          * @description One file of a checkpoint (``folder`` is the checkpoint's name), or a report in the run's own folder (``folder`` empty);
-         *     ``size_bytes`` is None when it is gone from disk.
+         *     ``size_bytes`` is None when it is gone.
          */
         Artifact: {
             /** Id */
