@@ -100,7 +100,7 @@ def _measured(scale: Scale, options: argparse.Namespace, device: torch.device) -
     report |= _earlier(options.out, report, [SECTIONS[name] for name in SECTIONS if name not in sections])
     with Teller() as tell:
         for block in scale.blocks:
-            for latent_steps in scale.latent_steps:
+            for latent_steps in scale.latent_steps if set(sections) - {"depth"} else ():  # that one trains its own
                 run = scale.run(block, latent_steps, _name(device))
                 of = subject(run, scale.mid, device, options.cache, tell)
                 field = front.contenders(of, scale.compared) if "front" in sections else []

@@ -31,6 +31,13 @@ base:
   training: {steps: 12, batch_size: 8, warmup_steps: 5, supervision_steps: 2}
 """
 
+NOTED = """
+window.noted = [];
+window.Notification = class extends Notification {
+  constructor(title, options) { super(title, options); noted.push([title, options.body]); }
+};
+"""  # what the browser is asked to show
+
 
 @pytest.fixture
 def page(platform: Platform) -> Iterator[Page]:
@@ -41,6 +48,8 @@ def page(platform: Platform) -> Iterator[Page]:
     with chromium() as browser:
         page = browser.new_page(viewport={"width": 1440, "height": 1000})
         page.set_default_timeout(30_000)
+        page.context.grant_permissions(["notifications"])
+        page.add_init_script(NOTED)
         faults: list[str] = []
         page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
         page.on("pageerror", lambda error: faults.append(str(error)))
@@ -60,6 +69,8 @@ def test_from_the_editor_to_the_verdict(platform: Platform, page: Page, tmp_path
     expect(page.get_by_test_id("estimate")).to_contain_text("12 runs")
     page.get_by_test_id("submit").click()
     page.wait_for_url("**/experiments/x_*")
+    page.get_by_test_id("notify").click()
+    expect(page.get_by_test_id("notify")).to_have_text("Will notify")
     experiment = urlsplit(page.url).path.rsplit("/", 1)[-1]
     eventually("all runs", lambda: platform.answer("GET", f"/experiments/{experiment}")["is_over"], 480)
 
@@ -68,6 +79,8 @@ def test_from_the_editor_to_the_verdict(platform: Platform, page: Page, tmp_path
     (judged,) = report["verdicts"]
     expect(page.get_by_test_id("states")).to_have_text("12 succeeded", timeout=60_000)
     expect(page.get_by_test_id("sentence")).to_have_text(report["sentence"])
+    page.wait_for_function("noted.length === 1")
+    assert page.evaluate("noted") == [["tiny", report["sentence"]]]
     expect(page.get_by_test_id("verdict-word")).to_have_text(judged["verdict"])
     expect(page.get_by_test_id("pair-plot").locator("circle")).to_have_count(6)
     expect(page.get_by_test_id("group")).to_have_count(2)

@@ -11,6 +11,7 @@ import { GroupTable } from "~/experiments/GroupTable";
 import { Members } from "~/experiments/Members";
 import { Verdict } from "~/experiments/Verdict";
 import { experimentRoute } from "~/router";
+import { NotifyButton } from "~/shell/NotifyButton";
 import { Ago } from "~/ui/Ago";
 import { Failure } from "~/ui/Empty";
 import { Icon } from "~/ui/icons";
@@ -121,6 +122,7 @@ function Actions({ report }: { report: Report }) {
   const address = `${API}/experiments/${experiment.id}`;
   return (
     <>
+      {!isOver && <NotifyButton path={`/experiments/${experiment.id}`} />}
       <Menu position="bottom-end">
         <Menu.Target>
           <Button variant="default" leftSection={<Icon name="download" />} data-testid="download">

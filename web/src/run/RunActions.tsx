@@ -6,6 +6,7 @@ import { API } from "~/api/client";
 import { isFinal, type Run } from "~/api/model";
 import { artifactsQuery, forgetRun } from "~/api/queries";
 import { cancelRun, deleteRun, pauseRun, resumeRun } from "~/run/actions";
+import { NotifyButton } from "~/shell/NotifyButton";
 import { Icon } from "~/ui/icons";
 import { failed, succeeded } from "~/ui/toast";
 import { useConfirm } from "~/ui/useConfirm";
@@ -45,9 +46,17 @@ export function RunActions({ run }: { run: Run }) {
       isDangerous: true,
       onConfirm: () => remove.mutate(),
     });
-  if (readOnly) return <Download run={run} />;
+  const notify = !isFinal(run.state) && <NotifyButton path={`/runs/${run.id}`} />;
+  if (readOnly)
+    return (
+      <div style={{ display: "flex", gap: 8, flexWrap: "wrap" }}>
+        {notify}
+        <Download run={run} />
+      </div>
+    );
   return (
     <div style={{ display: "flex", gap: 8, flexWrap: "wrap" }}>
+      {notify}
       <Download run={run} />
       {!isFinal(run.state) && <PauseOrResume run={run} />}
       <Button

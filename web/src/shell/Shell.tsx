@@ -7,6 +7,7 @@ import { useReadOnly } from "~/account/ReadOnly";
 import { isSignedOut } from "~/api/client";
 import { meQuery, workersQuery } from "~/api/queries";
 import { Brand, Nav } from "~/shell/Nav";
+import { useNotices } from "~/shell/notices";
 import { SignedOut } from "~/shell/SignedOut";
 import { Icon } from "~/ui/icons";
 import classes from "./Shell.module.css";
@@ -20,6 +21,7 @@ export function Shell() {
   const { error } = useQuery(workersQuery());
   const me = useQuery(meQuery());
   const readOnly = useReadOnly();
+  useNotices();
   if (isSignedOut(error)) return <SignedOut />;
   return (
     <div className={classes.shell}>

@@ -12,6 +12,7 @@ const paths = {
   close: "M6 6l12 12M18 6L6 18",
   columns: "M4 5h16v14H4zM9.5 5v14M14.5 5v14",
   bookmark: "M7 4h10v16l-5-4-5 4z",
+  bell: "M6 17V11a6 6 0 0 1 12 0v6l1.5 2h-15zM10 21h4",
   tag: "M4 4h8l8 8-8 8-8-8zM8.5 8.5h.01",
   pencil: "M4 20l1-4L16 5l3 3L8 19zM14 7l3 3",
   check: "M5 12.5l4.5 4.5L19 7.5",
