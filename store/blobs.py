@@ -14,6 +14,7 @@ import os
 import re
 import secrets
 import shutil
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 log = structlog.stdlib.get_logger("store.blobs")
 
 PIECE_BYTES = 2**20
+PART_KEPT_S = 86_400.0
 REQUEST_BYTES = 8 * 2**20  # fetched together: no request lasts long, however slowly its receiver reads
 
 
@@ -75,8 +77,8 @@ class Blobs(Protocol):
     def remove(self, blob: Blob) -> None:
         """Nothing where it is gone already."""
 
-    def remove_run(self, run_id: str) -> None:
-        """All files of a run that is deleted; what can't be removed is left."""
+    def remove_runs(self, run_ids: Sequence[str]) -> None:
+        """All files of runs that are deleted; what can't be removed is left."""
 
 
 class Folder:
@@ -118,8 +120,9 @@ class Folder:
     def remove(self, blob: Blob) -> None:
         (self._home / blob.path).unlink(missing_ok=True)
 
-    def remove_run(self, run_id: str) -> None:
-        shutil.rmtree(self._home / "artifacts" / run_id, ignore_errors=True)
+    def remove_runs(self, run_ids: Sequence[str]) -> None:
+        for run_id in run_ids:
+            shutil.rmtree(self._home / "artifacts" / run_id, ignore_errors=True)
 
 
 class Bucket:
@@ -141,7 +144,7 @@ class Bucket:
         return None
 
     def sizes(self, blobs: Sequence[Blob]) -> list[int | None]:
-        prefixes = {"/".join(blob.key.split("/")[:2]) for blob in blobs}
+        prefixes = {"/".join(blob.key.split("/")[:-1][:2]) for blob in blobs}
         found = {key: size for prefix in prefixes for key, size in self.list(prefix)}
         return [found.get(blob.key) for blob in blobs]
 
@@ -155,6 +158,8 @@ class Bucket:
 
     def read(self, blob: Blob, start: int = 0, end: int | None = None) -> Iterator[bytes]:
         end = 2**62 if end is None else end
+        if end <= start:
+            return iter(())
         try:
             first, size = self._range(blob, start, min(end, start + REQUEST_BYTES))
         except Unreachable as error:
@@ -178,11 +183,14 @@ class Bucket:
     def remove(self, blob: Blob) -> None:
         self.delete([blob.key])
 
-    def remove_run(self, run_id: str) -> None:
+    def remove_runs(self, run_ids: Sequence[str]) -> None:
+        left = list(run_ids)
         try:
-            self.delete([key for key, _ in self.list(f"artifacts/{run_id}")])
+            while left:
+                self.delete([key for key, _ in self.list(f"artifacts/{left[-1]}")])
+                left.pop()
         except Unreachable as error:
-            log.warning("files of a deleted run are left", run=run_id, reason=str(error))
+            log.warning("files of deleted runs are left", runs=left, reason=str(error))
 
     def delete(self, keys: Sequence[str]) -> None:
         """Those that are gone already are no error."""
@@ -199,9 +207,10 @@ class Bucket:
         self._cache.mkdir(parents=True, exist_ok=True, mode=0o700)
         cached = self._cache / sha256
         with contextlib.suppress(FileNotFoundError):
-            os.utime(cached)
-            _link(cached, target)  # stays whole when another process takes it out of the cache
-            return
+            if _sha256(cached) == sha256:  # a power cut may have torn it
+                os.utime(cached)
+                _link(cached, target)  # stays whole when another process takes it out of the cache
+                return
         part = self._cache / f"{sha256}.{secrets.token_hex(4)}.part"
         try:
             self._download(blob, sha256, part)
@@ -217,16 +226,21 @@ class Bucket:
             for piece in self.read(blob):
                 digest.update(piece)
                 file.write(piece)
+            file.flush()
+            os.fsync(file.fileno())
         if digest.hexdigest() != sha256:
             raise NotFound(f"{self.url}/{blob.key} is damaged: its sha256 isn't the one that was stored")
 
     def _shrink(self) -> None:
         """Takes the files that were used longest ago out of the cache."""
-        total = 0
+        left = self._cache_bytes
         for file in sorted(self._cache.iterdir(), key=_used_at, reverse=True):
+            if file.suffix == ".part" and _used_at(file) > time.time() - PART_KEPT_S:
+                continue  # on its way
             with contextlib.suppress(FileNotFoundError):
-                total += file.stat().st_size
-                if total > self._cache_bytes:
+                if (size := file.stat().st_size) <= left:
+                    left -= size
+                else:
                     file.unlink()
 
     def _range(self, blob: Blob, start: int, end: int) -> tuple[bytes, int]:
@@ -312,6 +326,11 @@ def _link(source: Path, target: Path) -> None:
         if error.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP):
             raise
         shutil.copyfile(source, target)
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _used_at(file: Path) -> float:

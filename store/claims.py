@@ -85,51 +85,54 @@ def claim_run(
         if is_drained(connection, worker_id):
             return None
         lock_claims(connection)  # one at a time, so that every claim sees what the one before took
-        now = (
-            time.time() if now is None else now
-        )  # after the wait for the lock, or the lease would be the shorter for it
+        now = time.time() if now is None else now  # after that wait, or the lease would be the shorter for it
         room = Room(connection, devices)
         turn = _next(connection, settings, room, _allowed(connection, worker_id, seats), now)
-        if turn is None:
-            return None
-        number, room = turn
-        query = sa.select(runs, room.need.label("need")).where(runs.c.number == number)
-        row = connection.execute(query.with_for_update()).one()
-        if row.state != State.queued:  # cancelled a moment ago; the doorbell rings again for the next
-            return None
-        epoch = row.epoch + 1
-        chosen, need = room.place(row.need, row.gpus), row.need
-        size = min((device.memory_bytes for device in chosen), default=0)
-        if size:
-            need = min(need, size)
-        move(
-            connection,
-            row.number,
-            row.epoch,
-            State.queued,
-            State.starting,
-            f"attempt {epoch}" if epoch > 1 else "",
-            now,
-            epoch=epoch,
-            worker_id=worker_id,
-            lease_until=now + lease_s,
-            started_at=row.started_at or now,
-            step=row.checkpoint_step or 0,
-            device=" ".join(device.uid for device in chosen) or None,
-            memory_held=need,
-        )
-        attempt = {"run": row.number, "epoch": epoch, "worker_id": worker_id, "started_at": now, "is_charged": False}
-        connection.execute(sa.insert(attempts).values(attempt))
-        return Claim(
-            run_id=row.id,
-            epoch=epoch,
-            config=row.config,
-            checkpoint=row.checkpoint,
-            luggage=pack(connection, settings, row, epoch),
-            devices=chosen,
-            gpus=row.gpus,
-            memory_bytes=min(max(need, row.memory), size),
-        )
+        return None if turn is None else _take(connection, settings, *turn, worker_id, lease_s, now)
+
+
+def _take(
+    connection: sa.Connection, settings: Settings, number: int, room: Room, worker_id: str, lease_s: float, now: float
+) -> Claim | None:
+    """Makes the next attempt at a run that worker's; None where it was cancelled a moment ago: the doorbell rings again for
+    the next."""
+    query = sa.select(runs, room.need.label("need")).where(runs.c.number == number)
+    row = connection.execute(query.with_for_update()).one()
+    if row.state != State.queued:
+        return None
+    epoch = row.epoch + 1
+    chosen, need = room.place(row.need, row.gpus), row.need
+    size = min((device.memory_bytes for device in chosen), default=0)
+    if size:
+        need = min(need, size)
+    move(
+        connection,
+        row.number,
+        row.epoch,
+        State.queued,
+        State.starting,
+        f"attempt {epoch}" if epoch > 1 else "",
+        now,
+        epoch=epoch,
+        worker_id=worker_id,
+        lease_until=now + lease_s,
+        started_at=row.started_at or now,
+        step=row.checkpoint_step or 0,
+        device=" ".join(device.uid for device in chosen) or None,
+        memory_held=need,
+    )
+    attempt = {"run": row.number, "epoch": epoch, "worker_id": worker_id, "started_at": now, "is_charged": False}
+    connection.execute(sa.insert(attempts).values(attempt))
+    return Claim(
+        run_id=row.id,
+        epoch=epoch,
+        config=row.config,
+        checkpoint=row.checkpoint,
+        luggage=pack(connection, settings, row, epoch),
+        devices=chosen,
+        gpus=row.gpus,
+        memory_bytes=min(max(need, row.memory), size),
+    )
 
 
 def _allowed(connection: sa.Connection, worker_id: str, seats: int | None) -> sa.ColumnElement[bool]:

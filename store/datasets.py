@@ -108,8 +108,12 @@ def delete(engine: sa.Engine, settings: Settings, name_or_id: str) -> None:
         if run_id:
             raise Conflict(f"run {run_id} uses dataset {row.name!r}; delete that run first")
         connection.execute(sa.delete(datasets).where(datasets.c.id == row.id))
-        # Before the commit: an upload of the same content waits for this transaction, then brings its own file.
-        settings.blobs.remove(of_dataset(row.id))
+        if (
+            settings.blobs.is_here
+        ):  # before the commit: an upload of the same content waits for it, then brings its own file
+            settings.blobs.remove(of_dataset(row.id))
+    if not settings.blobs.is_here and not _is_listed(engine, row.id):
+        settings.blobs.remove(of_dataset(row.id))  # after it, as others would wait for the bucket
 
 
 def _receive(stream: BinaryIO, part: Path, limit: int) -> tuple[str, int]:
@@ -138,17 +142,21 @@ def _measure(file: BinaryIO) -> tuple[int, int]:
 
 
 def _register(engine: sa.Engine, blobs: Blobs, values: dict[str, Any], part: Path) -> tuple[Dataset, bool]:
-    """Adds the row and puts the file in its place, both or neither."""
+    """Adds the row and puts the file in its place, both or neither; into a bucket the file goes first, as others wait for a
+    transaction: its key is made of its content, so it is the right one in any case."""
     blob, placed = of_dataset(values["id"]), False
+    if not blobs.is_here:
+        _check_free(engine, values)
+        if blobs.sizes([blob]) == [None]:
+            blobs.move_in(blob, part)
     try:
         with write(engine) as connection:
             statement = insert(connection, datasets).values(values).on_conflict_do_nothing()
             added = connection.execute(statement.returning(datasets.c.id)).one_or_none() is not None
             row = connection.execute(sa.select(datasets).where(datasets.c.id == values["id"])).one_or_none()
             if row is None:
-                name = values["name"]
-                raise Conflict(f"the name {name!r} belongs to a dataset with other content; choose another name")
-            if added or blobs.sizes([blob]) == [None]:
+                raise _taken(values["name"])
+            if blobs.is_here and (added or blobs.sizes([blob]) == [None]):
                 blobs.move_in(blob, part)
                 placed = added
     except BaseException:
@@ -156,6 +164,22 @@ def _register(engine: sa.Engine, blobs: Blobs, values: dict[str, Any], part: Pat
             blobs.remove(blob)
         raise
     return _dataset(row), added
+
+
+def _is_listed(engine: sa.Engine, dataset_id: str) -> bool:
+    with read(engine) as connection:
+        return connection.execute(sa.select(datasets.c.id).where(datasets.c.id == dataset_id)).first() is not None
+
+
+def _check_free(engine: sa.Engine, values: dict[str, Any]) -> None:
+    with read(engine) as connection:
+        other = sa.and_(datasets.c.name == values["name"], datasets.c.id != values["id"])
+        if connection.execute(sa.select(datasets.c.id).where(other)).first():
+            raise _taken(values["name"])
+
+
+def _taken(name: str) -> Conflict:
+    return Conflict(f"the name {name!r} belongs to a dataset with other content; choose another name")
 
 
 def _find(connection: sa.Connection, name_or_id: str, lock: bool = False) -> sa.Row[Any]:

@@ -197,7 +197,9 @@ def _workers(engine: sa.Engine, settings: Settings) -> Iterator[Finding]:
 
 def _bind(settings: Settings, engine: sa.Engine | None) -> Iterator[Finding]:
     if settings.is_local:
-        yield Finding("address", "ok", f"LASER_HOST and LASER_PORT are {settings.host}:{settings.port}: this machine alone")
+        yield Finding(
+            "address", "ok", f"LASER_HOST and LASER_PORT are {settings.host}:{settings.port}: this machine alone"
+        )
         return
     if engine is None or not users.others_exist(engine):
         found = f"{settings.host}: beyond loopback, and no user but the local one"

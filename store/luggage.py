@@ -28,6 +28,7 @@ class Luggage:
     """``items`` are empty where files are kept in folders, as everything is in its place already."""
 
     directory: Path  # of what the attempt saves
+    lock: Path  # folder of the run's lock: two attempts must not train it side by side
     files: dict[str, Path]  # datasets by the name that the configuration gives them
     source_checkpoint: Path | None  # for eval, analysis and inspection: the training run's checkpoint folder
     items: tuple[Item, ...]
@@ -49,10 +50,10 @@ def pack(connection: sa.Connection, settings: Settings, row: sa.Row[Any], epoch:
         of_source = source_in / source.id
         source_checkpoint = of_source / "checkpoints" / source.checkpoint
     if settings.blobs.is_here:
-        return Luggage(directory, files, source_checkpoint, ())
+        return Luggage(directory, directory, files, source_checkpoint, ())
     items = [Item(of_dataset(each.id), each.sha256, files[each.name]) for each in found]
     items += _checkpoints(connection, row.number, directory) + _checkpoints(connection, row.source, of_source)
-    return Luggage(directory, files, source_checkpoint, tuple(items))
+    return Luggage(directory, settings.locks_dir / row.id, files, source_checkpoint, tuple(items))
 
 
 def _checkpoints(connection: sa.Connection, number: int | None, directory: Path) -> list[Item]:

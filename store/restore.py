@@ -78,9 +78,9 @@ def restore(
                 _keep(archive, settings, values["id"], each)
             number = _store(engine, archive, values, facts, curves, now)
             if number is None:  # the same archive came at the same time
-                settings.blobs.remove_run(values["id"])
+                settings.blobs.remove_runs([values["id"]])
         except BaseException:
-            settings.blobs.remove_run(values["id"])
+            settings.blobs.remove_runs([values["id"]])
             raise
     run = _earlier(engine, owner_id, values["idempotency_key"])
     assert run is not None

@@ -151,6 +151,10 @@ class Settings(BaseSettings):
         return self.home / "spool"
 
     @property
+    def locks_dir(self) -> Path:
+        return self.home / "locks"
+
+    @property
     def datasets_dir(self) -> Path:
         return self.home / "datasets"
 

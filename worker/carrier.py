@@ -80,6 +80,11 @@ class Carrier:
             file.close()
 
     @property
+    def is_busy(self) -> bool:
+        """Whether something is on its way, as far as is known."""
+        return self._job is not None and not self.is_stuck
+
+    @property
     def is_stuck(self) -> bool:
         """Whether the object storage didn't answer the last time."""
         return self._away_since > 0

@@ -28,7 +28,7 @@ from store.preempt import make_way
 from store.settings import Settings
 from worker import device, logs
 from worker.link import LONGEST_DELAY_S
-from worker.room import remove
+from worker.room import left_behind, remove
 from worker.webhooks import Sender
 
 RING_EXPIRES_S = 60.0
@@ -132,8 +132,12 @@ def bell(broker_url: str) -> Celery:
 
 def sweep(settings: Settings, now: float) -> None:
     """Deletes what attempts left behind whose run went on elsewhere."""
-    for path in (*settings.spool_dir.glob("r_*"), *settings.artifacts_dir.glob("r_*-*")):
-        if path.stat().st_mtime < now - SPOOL_KEPT_S:
+    for path in left_behind(settings, "r_*-*"):
+        spool = settings.spool_dir / f"{path.name}.spool"  # grows as long as its attempt lives
+        if max(each.stat().st_mtime for each in (path, spool) if each.exists()) < now - SPOOL_KEPT_S:
+            remove(path)
+    for path in settings.locks_dir.glob("r_*"):
+        if path.stat().st_mtime < now - SPOOL_KEPT_S and not any(settings.spool_dir.glob(f"{path.name}-*")):
             remove(path)
 
 

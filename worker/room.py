@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 from store.settings import MIB, Settings
@@ -24,12 +25,24 @@ def free_mib(settings: Settings) -> float:
 
 def clear(settings: Settings, run_id: str, epoch: int) -> None:
     """Removes what this attempt and earlier ones left here: what the database lacks of theirs is computed again."""
-    # below artifacts_dir only what is kept elsewhere is an attempt's own
-    for folder in (settings.spool_dir, settings.artifacts_dir):
-        for path in folder.glob(f"{run_id}-*"):
-            number = path.name.removeprefix(f"{run_id}-").partition(".")[0]
-            if number.isdigit() and int(number) <= epoch:
-                remove(path)
+    for path in left_behind(settings, f"{run_id}-*"):
+        number = path.name.removeprefix(f"{run_id}-").partition(".")[0]
+        if number.isdigit() and int(number) <= epoch:
+            remove(path)
+
+
+def remove_later_checkpoints(directory: Path, checkpoint: str | None) -> None:
+    """Those of a lost attempt that the database never heard of: they would outlive the ones that the next attempt saves."""
+    for folder in (directory / "checkpoints").glob("step-*"):
+        if checkpoint is None or folder.name > checkpoint:
+            shutil.rmtree(folder)
+
+
+def left_behind(settings: Settings, pattern: str) -> Iterator[Path]:
+    """What attempts have of their own here: their files in the spool, and folders where what they save is kept elsewhere."""
+    yield from settings.spool_dir.glob(pattern)
+    if not settings.blobs.is_here:
+        yield from settings.artifacts_dir.glob(pattern)
 
 
 def remove(path: Path) -> None:

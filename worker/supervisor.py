@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -24,10 +23,10 @@ from store.settings import Settings
 from worker import spool
 from worker.carrier import Carrier, CutShort, Saved
 from worker.forkserver import ForkServer, NotReady, Training
-from worker.job import Job
+from worker.job import STOPPED, Job
 from worker.link import Away, Link
 from worker.process import DirectoryLock, DirectoryTaken
-from worker.room import clear, free_mib, is_no_room
+from worker.room import clear, free_mib, is_no_room, remove_later_checkpoints
 from worker.verdict import Asked, Finish, Grow, Lose, Release, Verdict, judge
 
 TICK_S = 0.25
@@ -147,7 +146,9 @@ class Supervisor:
             log.warning("superseded", reason=str(fenced))
         except Away:  # only when draining: the lease will end, and another worker goes on
             log.warning("left the run to its lease")
-        except (DirectoryTaken, CutShort, NotReady) as unable:
+        except CutShort:
+            self._end(judge(STOPPED, False, self.asked or "shutdown", self._seen.step, ""))
+        except (DirectoryTaken, NotReady) as unable:
             self._end(Release(str(unable)))
         except Exception as error:
             log.exception("supervising failed")
@@ -163,10 +164,10 @@ class Supervisor:
     @contextlib.contextmanager
     def _training(self) -> Iterator[Training]:
         self._mark_running_soon()
-        lock = DirectoryLock(self.claim.luggage.directory)
+        lock = DirectoryLock(self.claim.luggage.lock)
         try:
             lock.take(LOCK_PATIENCE_S, self._is_cut_short)
-            self._remove_later_checkpoints()
+            remove_later_checkpoints(self.claim.luggage.directory, self.claim.checkpoint)
             self._fetch()
             self._job().save(self._file("job.json"))
             process = self.slot.forkserver.start(
@@ -200,17 +201,11 @@ class Supervisor:
         visible = ",".join(device.visible for device in self.claim.devices if device.visible)
         return {"CUDA_VISIBLE_DEVICES": visible} if visible else {}
 
-    def _remove_later_checkpoints(self) -> None:
-        """Those of a lost attempt that the database never heard of: they would outlive the ones that this attempt saves."""
-        for folder in (self.claim.luggage.directory / "checkpoints").glob("step-*"):
-            if self.claim.checkpoint is None or folder.name > self.claim.checkpoint:
-                shutil.rmtree(folder)
-
     def _fetch(self) -> None:
         """Brings what the run needs to this machine. Raises CutShort."""
         while self._carrier and not self._carrier.fetch():
             if self._is_cut_short() or self.asked:
-                raise CutShort("it had to leave its worker before its files had come")
+                raise CutShort
             time.sleep(TICK_S)
 
     # --- while it runs
@@ -323,12 +318,17 @@ class Supervisor:
             writer.close()
         give_up = self._patience()
         while not self._forward(everything=True):
-            if give_up():
+            if give_up() and not self._is_sending():
                 raise Away
             self._beat()
             if self.asked == "cancel" and self._carrier and self._carrier.is_stuck:
                 break
             time.sleep(TICK_S)
+
+    def _is_sending(self) -> bool:
+        """Files are on their way, and what the soft shutdown allows isn't over."""
+        until = self._asked_at + DRAIN_GRACE_S + DRAIN_SETTLE_S
+        return self._carrier is not None and self._carrier.is_busy and time.monotonic() < until
 
     def _has_result(self) -> bool:
         return self._seen.result is not None

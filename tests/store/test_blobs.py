@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import os
@@ -11,6 +12,7 @@ import pytest
 from laser_core.events import CheckpointSaved
 from store import artifacts, backup, claims, datasets
 from store.blobs import REQUEST_BYTES, Blob, Bucket, of_dataset, of_run
+from store.database import write
 from store.doctor import examine
 from store.errors import Conflict, NotFound, Unreachable
 from store.ingest import ingest
@@ -57,7 +59,8 @@ def test_what_is_kept_comes_back_until_it_is_removed(blobs, keep):
     keep(empty := of_run("r_one", 2, "empty.json"), b"")
     assert whole(blobs, empty) == b""
     other = of_run("r_one", 2, "checkpoints/step-5/state.json")
-    assert blobs.sizes([other, FILE]) == [None, len(content)]
+    assert whole(blobs, empty, 0, 0) == b""
+    assert blobs.sizes([other, FILE, of_dataset("d_1"), of_dataset("d_2")]) == [None, len(content), 4, None]
     with pytest.raises(NotFound, match="is gone"):
         blobs.read(other)
     blobs.remove(of_dataset("d_1"))
@@ -71,8 +74,7 @@ def test_a_run_is_removed_with_all_it_has_and_no_other(blobs, keep):
     longer = of_run("r_one2", 1, "analysis.json")
     for blob in (FILE, of_run("r_one", 1, "analysis.json"), longer):
         keep(blob, b"x")
-    blobs.remove_run("r_one")
-    blobs.remove_run("r_never")
+    blobs.remove_runs(["r_one", "r_never"])
     assert blobs.sizes([FILE, longer]) == [None, 1]
 
 
@@ -101,6 +103,26 @@ def test_the_cache_is_bounded_and_what_is_in_use_outlasts_it(bucket, tmp_path):
         os.utime(tmp_path / str(number), (number, number))
     assert sum(file.stat().st_size for file in (tmp_path / "cache").iterdir()) == 800_000
     assert [(tmp_path / str(number)).stat().st_size for number in range(4)] == [400_000] * 4
+
+
+def test_a_torn_file_of_the_cache_is_fetched_again(bucket, tmp_path):
+    sha256 = hashlib.sha256(b"weights").hexdigest()
+    bucket.put(FILE, io.BytesIO(b"weights"))
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / sha256).write_bytes(b"wei")
+    bucket.fetch(FILE, sha256, tmp_path / "one")
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "cache" / sha256).read_bytes() == b"weights"
+
+
+def test_the_cache_leaves_what_others_are_fetching(bucket, tmp_path):
+    (tmp_path / "cache").mkdir()
+    theirs, forgotten = (tmp_path / "cache" / f"{name}.part" for name in ("theirs", "forgotten"))
+    for part in (theirs, forgotten):
+        part.write_bytes(b"x" * 2**21)  # more than the cache may hold
+    os.utime(forgotten, (1, 1))
+    bucket.put(FILE, io.BytesIO(b"weights"))
+    bucket.fetch(FILE, sha256 := hashlib.sha256(b"weights").hexdigest(), tmp_path / "one")
+    assert {file.name for file in (tmp_path / "cache").iterdir()} == {"theirs.part", sha256}
 
 
 @pytest.mark.parametrize(
@@ -162,6 +184,32 @@ def test_an_installation_moves_from_folders_to_a_bucket(engine, settings, artifa
     assert datasets.preview(engine, there, dataset.id) == datasets.preview(engine, settings, dataset.id)
     with pytest.raises(Conflict, match="LASER_ARTIFACTS_URL"):
         move(engine, settings)
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_bucket_that_is_away_holds_no_transaction(engine, settings, artifacts_url, monkeypatch):
+    """Others would wait for it: every worker writes to the same database."""
+    there = settings.model_copy(update={"artifacts_url": artifacts_url})
+    dataset, _ = datasets.add(engine, there, "mine", io.BytesIO(CSV))
+    file = of_dataset(dataset.id)
+    written = []
+
+    def others_write(call, *arguments):
+        with write(engine):
+            written.append(call.__name__)
+        call(*arguments)
+
+    for call in (Bucket.move_in, Bucket.remove):
+        monkeypatch.setattr(
+            Bucket, call.__name__, functools.partialmethod(lambda *a, of: others_write(of, *a), of=call)
+        )
+    with pytest.raises(Conflict, match="belongs to"):
+        datasets.add(engine, there, "mine", io.BytesIO(CSV.replace(b"mine", b"ours")))
+    datasets.delete(engine, there, "mine")
+    assert there.blobs.sizes([file]) == [None]
+    assert datasets.add(engine, there, "mine", io.BytesIO(CSV))[1]
+    assert written == ["remove", "move_in"]
+    assert there.blobs.sizes([file]) == [len(CSV)]
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

@@ -7,14 +7,17 @@ import threading
 import time
 
 import pytest
+import sqlalchemy as sa
 
 from laser_core.config import EvalConfig, parse_run
 from store import artifacts, claims, events, metrics
+from store.database import write
 from store.requests import Request
 from store.runs import get_run, request_cancel
 from store.settings import Settings
 from store.states import State
 from store.submit import create_run
+from store.tables import runs
 from tests.worker.conftest import carried_out
 from tests.worker.standin import STEPS
 
@@ -164,6 +167,21 @@ def test_a_run_that_waits_for_the_storage_can_be_cancelled(engine, submit, saves
         assert get_run(engine, run.id).state == State.cancelled
     finally:
         storage_server.start()
+
+
+def test_a_run_whose_time_is_over_before_its_files_have_come_fails(engine, submit, saves, storage_server):
+    """And isn't taken again and again."""
+    run = submit()
+    assert saves("one", "saves and stops").take_one()
+    with write(engine) as connection:
+        connection.execute(sa.update(runs).values(time_limit_s=0.01))
+    storage_server.stop()
+    try:
+        assert saves("two").take_one()
+    finally:
+        storage_server.start()
+    ended = get_run(engine, run.id)
+    assert (ended.state, "time limit" in ended.reason) == (State.failed, True), ended.reason
 
 
 def test_a_late_attempt_overwrites_and_removes_nothing(engine, submit, saves, machine, kept, meanwhile, logged):

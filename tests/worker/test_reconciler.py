@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 import pytest
@@ -149,13 +150,31 @@ def test_without_a_broker_lost_runs_still_return_to_the_queue(engine, settings, 
     assert get_run(engine, run.id).state == State.queued
 
 
-def test_what_old_attempts_left_is_swept(settings):
+@pytest.mark.parametrize("url", ["", "s3://lab/elsewhere"])
+def test_what_old_attempts_left_is_swept(settings, url):
+    """Folders of attempts are there only where files are kept elsewhere."""
+    settings = settings.model_copy(update={"artifacts_url": url})
     spools, folders = settings.spool_dir, settings.artifacts_dir
     for folder in (spools, folders / "r_old", folders / "r_old-1"):
         folder.mkdir(parents=True)
         (folder / "r_old-1.spool").touch()
     (spools / "other").touch()
+    (settings.locks_dir / "r_old").mkdir(parents=True)
     sweep(settings, time.time() + SPOOL_KEPT_S - 60)
     assert len(list(spools.iterdir())) == len(list(folders.iterdir())) == 2
     sweep(settings, time.time() + SPOOL_KEPT_S + 60)
-    assert [[file.name for file in folder.iterdir()] for folder in (spools, folders)] == [["other"], ["r_old"]]
+    assert [file.name for file in spools.iterdir()] == ["other"]
+    assert {file.name for file in folders.iterdir()} == ({"r_old"} if url else {"r_old", "r_old-1"})
+    assert list(settings.locks_dir.iterdir()) == []
+
+
+def test_the_folder_of_a_living_attempt_stays(settings):
+    """However long ago it began: its spool grows."""
+    settings = settings.model_copy(update={"artifacts_url": "s3://lab/elsewhere"})
+    folder, spool = settings.artifacts_dir / "r_long-1", settings.spool_dir / "r_long-1.spool"
+    folder.mkdir(parents=True)
+    spool.parent.mkdir()
+    spool.touch()
+    os.utime(folder, (1, 1))
+    sweep(settings, time.time())
+    assert folder.exists()
