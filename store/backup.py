@@ -27,6 +27,7 @@ from typing import IO, Any
 import sqlalchemy as sa
 
 from store import database, dialect
+from store.columns import PackedText
 from store.settings import Settings
 from store.states import FINAL, LEASED, RELEASED, State, move
 from store.tables import runs
@@ -172,9 +173,11 @@ class _Member:
 
 
 def _tables(connection: sa.Connection) -> list[sa.Table]:
-    """As they are in the database, each after those that it refers to."""
+    """As they are in the database, each after those that it refers to; JSON is text, however it is kept."""
     metadata = sa.MetaData()
     metadata.reflect(connection)
+    if "runs" in metadata.tables:
+        metadata.tables["runs"].c.config.type = PackedText()
     return [table for table in metadata.sorted_tables if table.name != "alembic_version"]
 
 

@@ -8,6 +8,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Column, ForeignKey
 
+from store.dialect import pack_json, unpack_json
+
 NAMES = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
     "uq": "uq_%(table_name)s_%(column_0_N_name)s",
@@ -28,6 +30,26 @@ class Json(sa.types.TypeDecorator[Any]):
 
     def process_result_value(self, value: Any, dialect: sa.Dialect) -> Any:
         return None if value is None else json.loads(value)
+
+
+class PackedText(sa.types.TypeDecorator[str]):
+    """Text of JSON without NaN and Inf that conditions look into: on SQLite it is kept in its binary form, in which a value is
+    found without reading all before it."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def bind_expression(self, bindparam: sa.BindParameter[Any]) -> sa.ColumnElement[Any]:
+        return pack_json(bindparam, type_=self)
+
+    def column_expression(self, column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+        return unpack_json(column, type_=self)
+
+
+class PackedJson(PackedText, Json):
+    """What such a text says."""
+
+    cache_ok = True
 
 
 # SQLite numbers rows by itself only in a column declared INTEGER; 8 bytes either way.

@@ -22,14 +22,17 @@ from store.errors import Outdated
 ROWS_AT_ONCE = 200
 MIGRATIONS = Path(__file__).parent / "migrations"
 # A cable that is pulled tells neither end. Without these a client would wait for a quarter of an hour, and a server would keep
-# the locks of a transaction whose client is gone for two hours, so that nobody could take its run. A URL may say otherwise.
+# the locks of a transaction whose client is gone for two hours, so that nobody could take its run. Nor does a stopped process
+# let go of its locks: the server ends what is in the middle of a transaction and says nothing. A URL may say otherwise.
+SILENT_MS = 10_000
 CUT_OFF = {
     "connect_timeout": "5",
     "keepalives_idle": "5",
     "keepalives_interval": "2",
     "keepalives_count": "3",
     "tcp_user_timeout": "10000",
-    "options": "-c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3 -c tcp_user_timeout=10000",
+    "options": "-c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3 -c tcp_user_timeout=10000 "
+    f"-c idle_in_transaction_session_timeout={SILENT_MS}",
 }
 
 
@@ -71,9 +74,12 @@ def write(engine: sa.Engine) -> Iterator[sa.Connection]:
 @contextlib.contextmanager
 def snapshot(engine: sa.Engine) -> Iterator[sa.Connection]:
     """A transaction that sees the database as it is at its first query, however long it reads; rows come as they are read."""
-    level = {"isolation_level": "REPEATABLE READ"} if engine.dialect.name == "postgresql" else {}
-    with engine.connect().execution_options(**level, yield_per=ROWS_AT_ONCE) as connection, connection.begin():
-        yield connection
+    is_server = engine.dialect.name == "postgresql"
+    level = {"isolation_level": "REPEATABLE READ"} if is_server else {}
+    with engine.connect().execution_options(**level) as connection, connection.begin():
+        if is_server:
+            connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
+        yield connection.execution_options(yield_per=ROWS_AT_ONCE)
 
 
 def migrate(engine: sa.Engine, revision: str | None = None) -> None:

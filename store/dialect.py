@@ -48,6 +48,28 @@ def lock_claims(connection: sa.Connection) -> None:
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(CLAIM_LOCK)))
 
 
+class pack_json(sa.sql.functions.GenericFunction[Any]):
+    """JSON text as it is kept in a column of PackedJson."""
+
+    inherit_cache = True
+
+
+class unpack_json(pack_json):
+    """And back."""
+
+    inherit_cache = True
+
+
+@compiles(pack_json)
+def _as_it_is(element: pack_json, compiler: Any, **options: Any) -> str:
+    return str(compiler.process(element.clauses, **options))
+
+
+@compiles(pack_json, "sqlite")
+def _pack_sqlite(element: pack_json, compiler: Any, **options: Any) -> str:
+    return f"{'json' if isinstance(element, unpack_json) else 'jsonb'}({compiler.process(element.clauses, **options)})"
+
+
 class json_text(sa.sql.functions.GenericFunction[Any]):
     """``json_text(column, ("store", "kind"))``: the string there in a column of JSON as text, true and false as words, else
     NULL. The path's parts must be plain names."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from sqlalchemy import Column, ForeignKey, Index, Table
 
-from store.columns import Json, Number, Time, run_column
+from store.columns import Json, Number, PackedJson, Time, run_column
 from store.columns import metadata as metadata
 
 users = Table(
@@ -68,7 +68,7 @@ runs = Table(
     Column("kind", sa.String(20), nullable=False),
     Column("store_kind", sa.String(40), nullable=False),  # empty but for training
     Column("seed", sa.BigInteger, nullable=False),
-    Column("config", Json, nullable=False),
+    Column("config", PackedJson, nullable=False),
     Column("config_hash", sa.String(64), nullable=False, index=True),
     Column("schema_version", sa.Integer, nullable=False),
     Column("content", sa.String(64), index=True),  # of an inspection: inspections.content_of

@@ -32,7 +32,7 @@ from worker.room import left_behind, remove
 from worker.webhooks import Sender
 
 RING_EXPIRES_S = 60.0
-LED_ROUNDS = 4  # a leader that misses so many rounds is replaced
+LED_ROUNDS = 2  # a leader that misses so many rounds is replaced: a run whose worker died before it waits for that
 SPOOL_KEPT_S = 7 * 86_400.0
 BROKER_TIMEOUT_S = 2.0
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import sqlalchemy as sa
+
+from store.columns import PackedText
 
 # What the platform's own functions have to make sense of.
 MEANT = {"config": '{"kind": "train"}', "data": '{"x": NaN}', "kind": "train", "state": "queued", "role": "admin"}
@@ -29,8 +33,18 @@ def fill(connection):
 
 def contents(connection):
     """{table: [{column: value}]}, in the order of the primary key."""
-    queries = {table.name: sa.select(table).order_by(*table.primary_key) for table in tables(connection)}
-    return {name: [dict(row) for row in connection.execute(query).mappings()] for name, query in queries.items()}
+    found = {}
+    for table in tables(connection):
+        if table.name == "runs":
+            table.c.config.type = PackedText()
+        rows = connection.execute(sa.select(table).order_by(*table.primary_key)).mappings()
+        found[table.name] = [{name: _plain(name, value) for name, value in row.items()} for row in rows]
+    return found
+
+
+def _plain(name, value):
+    """SQLite may keep a configuration as text or packed."""
+    return json.loads(value) if name == "config" else value
 
 
 def _value(column, number):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 import threading
@@ -11,7 +12,7 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
-from store import database, workers
+from store import claims, database, dialect, workers
 from store.errors import NotFound
 from store.runs import get_run
 from store.settings import Settings
@@ -66,6 +67,29 @@ def test_sqlite_is_durable_and_strict(settings):
     engine.dispose()
     assert pragmas == ["wal", 2, 1]
     assert tuple(map(int, engine.dialect.dbapi.sqlite_version.split("."))) >= (3, 51, 3)
+
+
+@pytest.mark.parametrize("database_url", [pytest.param("postgres", marks=pytest.mark.postgres)], indirect=True)
+def test_a_process_that_stops_in_a_transaction_keeps_its_locks_for_a_moment(
+    engine, database_url, settings, submit, monkeypatch
+):
+    """Or nobody could take a run: neither its own nor, from the middle of a claim, any other."""
+    run = submit()
+    monkeypatch.setitem(
+        database.CUT_OFF, "options", database.CUT_OFF["options"].replace(str(database.SILENT_MS), "500")
+    )
+    stopped = database.connect(database_url)
+    with contextlib.suppress(sa.exc.SQLAlchemyError), database.write(stopped) as connection:
+        dialect.lock_claims(connection)
+        claim = claims.claim_run(engine, "another", 20, settings=settings)
+        with pytest.raises(sa.exc.DBAPIError, match="idle-in-transaction"):
+            connection.execute(sa.text("SELECT 1"))
+    assert claim is not None
+    assert claim.run_id == run.id
+    with database.snapshot(stopped) as connection:  # reads for long, and holds nobody up
+        setting = sa.select(sa.func.current_setting("idle_in_transaction_session_timeout"))
+        assert connection.execute(setting).scalar() == "0"
+    stopped.dispose()
 
 
 def test_other_databases_are_refused():
