@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks.book import accuracy, experiment, front, lab, pool, science, service, verdicts
+from benchmarks.book import accuracy, browser, experiment, front, lab, pool, science, service, verdicts
 from benchmarks.book.page import Section, table
 
 HEAD = """# Results
@@ -25,6 +25,7 @@ def sections(folder: Path) -> list[Section]:
         verdicts.sections,
         pool.sections,
         service.sections,
+        browser.sections,
         lab.sections,
     )
     return [section for part in parts for section in part(folder)]

@@ -24,8 +24,7 @@ def sections(folder: Path) -> list[Section]:
     states = ", ".join(f"{count} {state}" for state, count in experiment["states"].items())
     setting = (
         f"{experiment['planned']} runs: {states}. Margin {experiment['margin']:g} points of {experiment['metric']}, fixed when "
-        "the experiment was made. Two runs at once on two cores with a load of 10 to 29 from other work: step times are those "
-        "of that hour and say little, though paired (the front measures them on a quiet machine)."
+        "the experiment was made. Two runs at once on two cores with nothing else to do; 191 s from submit to verdict."
     )
     body = [f"> {report['sentence']}", _groups(report["groups"]), _tests(judged), _pairs(judged)]
     answer = ANSWERS.get(judged["verdict"], f"undecided ({judged['verdict']})")

@@ -1,0 +1,79 @@
+"""How soon Chromium shows what was asked for (browser.json), and whether a tab grows (live.json)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from benchmarks.book.page import Section, answer_of, loaded, missing, number, percent, table
+
+TITLE = "In the browser"
+CLAIM = (
+    "with 100,000 runs and a curve of a million points Chromium shows the list within 1.5 s and a run within 2 s, sorts, "
+    "filters and zooms within 300 ms"
+)
+COMMAND = "python -m benchmarks.browser"
+BOUNDS_MS = {"first paint of the run list": 1500.0, "first paint of a run": 2000.0}
+INTERACTION_MS = 300.0
+
+LIVE = "A tab left open"
+GROWTH = 0.1
+LIVE_CLAIM = (
+    f"an hour of twenty live runs leaves a tab as large: its heap grows by less than {percent(GROWTH)}, its nodes not"
+)
+LIVE_COMMAND = "python -m benchmarks.live"
+
+
+def sections(folder: Path) -> list[Section]:
+    """Times, and growth."""
+    return [_times(folder), _growth(folder)]
+
+
+def _times(folder: Path) -> Section:
+    name, report = loaded(folder, "browser.json")
+    if not report:
+        return missing(TITLE, CLAIM, COMMAND)
+    medians = report["median_ms"]
+    bounds = {what: BOUNDS_MS.get(what, INTERACTION_MS) for what in medians}
+    rows = [
+        (
+            what,
+            number(took, 0),
+            f"{number(min(report['ms'][what]), 0)} to {number(max(report['ms'][what]), 0)}",
+            number(bounds[what], 0),
+        )
+        for what, took in medians.items()
+    ]
+    hardware = report["hardware"]
+    where = (
+        f"{report['runs']:,} runs, {report['points']:,} points; SQLite; {hardware['cores']} cores for the browser and the "
+        f"platform, load {hardware['load_before']} before."
+    )
+    answer = answer_of([took <= bounds[what] for what, took in medians.items()])
+    return Section(
+        TITLE, CLAIM, answer, COMMAND, (name,), where, [table(("", "median, ms", "from, to", "bound"), rows)]
+    )
+
+
+def _growth(folder: Path) -> Section:
+    name, report = loaded(folder, "live.json")
+    if not report:
+        return missing(LIVE, LIVE_CLAIM, LIVE_COMMAND)
+    growth, samples = report["growth"], report["samples"]
+    met = [of["JSHeapUsedSize"] < GROWTH and of["Nodes"] <= 0 for of in growth.values()]
+    rows = [
+        (
+            tab,
+            f"{percent(samples[tab][0]['percent_shown'] / 100)} to {percent(samples[tab][-1]['percent_shown'] / 100)}",
+            *(number(samples[tab][at]["JSHeapUsedSize"] / 2**20, 1) for at in (0, -1)),
+            percent(of["JSHeapUsedSize"]),
+            percent(of["Nodes"]),
+        )
+        for tab, of in growth.items()
+    ]
+    head = ("tab", "progress that it showed", "first heap, MiB", "last heap, MiB", "heap grew by", "nodes grew by")
+    where = (
+        f"{report['runs']} runs that say {report['says_of_each']} times five things each within {report['minutes']:g} minutes, "
+        f"{report['runs_in_the_database']:,} runs in the database, load {report['hardware']['load_at_end']} at the end. "
+        "Growth is of medians, the last third over the first, after a fifth of the time."
+    )
+    return Section(LIVE, LIVE_CLAIM, answer_of(met), LIVE_COMMAND, (name,), where, [table(head, rows)])
