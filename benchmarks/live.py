@@ -18,9 +18,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from playwright.sync_api import BrowserContext, CDPSession, Page
 
-from benchmarks.service.timing import median
 from laser_core.config import parse_run
 from laser_core.events import Event, Log, Metrics, Progress, Trace
 from store import claims, database
@@ -152,13 +152,12 @@ def _word(name: str, sample: dict[str, float]) -> str:
 
 
 def growths(samples: list[dict[str, float]], seconds: float) -> dict[str, float]:
-    """Of the last third over the first third, once warm."""
+    """Over the whole time, by the line through all samples once warm, in fractions of where that line begins."""
     warm = [sample for sample in samples if sample["s"] >= WARM * seconds]
-    third = max(1, len(warm) // 3)
 
     def over(name: str) -> float:
-        last, first = ([sample[name] for sample in part] for part in (warm[-third:], warm[:third]))
-        return round(median(last) / median(first) - 1, 4)
+        slope, start = np.polyfit([sample["s"] for sample in warm], [sample[name] for sample in warm], 1)
+        return round(float(slope * seconds / (start + slope * WARM * seconds)), 4)
 
     return {name: over(name) for name in COUNTS}
 
@@ -178,7 +177,7 @@ def main() -> None:
         finally:
             stop_platform(platform)
     report = {
-        "command": f"python -m benchmarks.live --minutes {options.minutes:g}",
+        "command": f"python -m benchmarks.live{' --home DIR' if options.home else ''} --minutes {options.minutes:g}",
         "when": time.strftime("%Y-%m-%d"),
         "hardware": {"cores": os.cpu_count(), "load_at_end": round(os.getloadavg()[1], 1)},
         "minutes": options.minutes,

@@ -5,9 +5,9 @@
 The same configuration uncompressed and as laser-coded, each batch on a platform of its own: real workers, real training
 processes. The slot is a CPU slot whose memory is accounted, which stands for a GPU's: a training process that would hold more
 than it was given ends, so nothing is packed beyond what fits. Each process has one core at most; the uncompressed batch is
-carried out once more by a worker of one seat, whose runs have every core, so that packing is compared with the best that can
-be done without. With ``--cuda`` the slot is the machine's first GPU, whose memory torch keeps within, and ``--mib`` isn't
-used. At last one run asks for much less than it needs: it has to be caught, queued again with more, and to succeed.
+carried out once more by a worker of one seat, whose runs have every core. With ``--cuda`` the slot is the machine's first GPU,
+whose memory torch keeps within, and ``--mib`` isn't used. At last one run asks for much less than it needs: it must be caught,
+queued again with more, and to succeed.
 """
 
 from __future__ import annotations

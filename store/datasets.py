@@ -15,15 +15,18 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import sqlalchemy as sa
+import structlog
 
 from laser_core.puzzle_file import PuzzleRow, scan_csv
 from laser_core.schema import Problem
 from store.blobs import Blobs, of_dataset
 from store.database import read, write
 from store.dialect import insert
-from store.errors import Conflict, NotFound, Refused
+from store.errors import Conflict, NotFound, Refused, Unreachable
 from store.settings import Settings
 from store.tables import datasets, run_datasets, runs
+
+log = structlog.stdlib.get_logger("store.datasets")
 
 READ_BYTES = 2**20
 PREVIEW_BYTES = 2**20  # more than the rows that are looked at can have
@@ -108,12 +111,14 @@ def delete(engine: sa.Engine, settings: Settings, name_or_id: str) -> None:
         if run_id:
             raise Conflict(f"run {run_id} uses dataset {row.name!r}; delete that run first")
         connection.execute(sa.delete(datasets).where(datasets.c.id == row.id))
-        if (
-            settings.blobs.is_here
-        ):  # before the commit: an upload of the same content waits for it, then brings its own file
+        if settings.blobs.is_here:
+            # Before the commit: an upload of the same content waits for it, then brings its own file.
             settings.blobs.remove(of_dataset(row.id))
     if not settings.blobs.is_here and not _is_listed(engine, row.id):
-        settings.blobs.remove(of_dataset(row.id))  # after it, as others would wait for the bucket
+        try:  # after the commit, as others would wait for the bucket
+            settings.blobs.remove(of_dataset(row.id))
+        except Unreachable as error:
+            log.warning("the file of a deleted dataset is left", dataset=row.id, reason=str(error))
 
 
 def _receive(stream: BinaryIO, part: Path, limit: int) -> tuple[str, int]:
@@ -163,6 +168,8 @@ def _register(engine: sa.Engine, blobs: Blobs, values: dict[str, Any], part: Pat
         if placed:
             blobs.remove(blob)
         raise
+    if not blobs.is_here and part.exists() and blobs.sizes([blob]) == [None]:
+        blobs.move_in(blob, part)  # it was there, and went with a dataset that was deleted meanwhile
     return _dataset(row), added
 
 

@@ -12,6 +12,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.compiler import compiles
 
 BUSY_TIMEOUT_MS = 30_000
+LEAST_SQLITE = (3, 45, 0)  # binary JSON
 SAFE_SQLITE = (3, 51, 3)  # before, several connections that write and checkpoint at once can corrupt a WAL
 SCHEMA_LOCK, CLAIM_LOCK = 0x1A5E12AB, 0x1A5E12AC  # any numbers, the same in every process
 NETWORK_FILE_SYSTEMS = {
@@ -178,9 +179,15 @@ def sqlite_engine(url: sa.URL) -> sa.Engine:
     """
     if url.database and url.database != ":memory:":
         _prepare_folder(Path(url.database))
+    module = _sqlite_module()
+    if module.sqlite_version_info < LEAST_SQLITE:
+        least = ".".join(map(str, LEAST_SQLITE))
+        raise RuntimeError(
+            f"expected SQLite {least} or later, got {module.sqlite_version}: use a newer Python, or PostgreSQL"
+        )
     engine = sa.create_engine(
         url,
-        module=_sqlite_module(),
+        module=module,
         pool_size=10,
         max_overflow=40,
         execution_options={"write_lock": threading.Lock()},

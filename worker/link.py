@@ -14,6 +14,7 @@ T = TypeVar("T")
 
 # The server is gone, the file is locked for too long, or the disk is full: it may be different in a while.
 AWAY = (sqlalchemy.exc.OperationalError, sqlalchemy.exc.InterfaceError, sqlalchemy.exc.TimeoutError)
+TOO_SILENT = "25P03"  # PostgreSQL ended the transaction of a process that had been stopped in the middle of it
 FIRST_DELAY_S, LONGEST_DELAY_S = 0.25, 8.0
 
 
@@ -37,7 +38,9 @@ class Link:
         """What ``request`` returns. Raises Away when the database doesn't answer; the request's own errors pass."""
         try:
             answer = request()
-        except AWAY as error:
+        except sqlalchemy.exc.SQLAlchemyError as error:
+            if not isinstance(error, AWAY) and getattr(getattr(error, "orig", None), "sqlstate", "") != TOO_SILENT:
+                raise
             if not self._delay_s:
                 log.warning("database is away, going on without it", error=str(error.__cause__ or error))
             self._delay_s = min(max(2 * self._delay_s, FIRST_DELAY_S), LONGEST_DELAY_S)

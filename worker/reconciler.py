@@ -134,7 +134,7 @@ def sweep(settings: Settings, now: float) -> None:
     """Deletes what attempts left behind whose run went on elsewhere."""
     for path in left_behind(settings, "r_*-*"):
         spool = settings.spool_dir / f"{path.name}.spool"  # grows as long as its attempt lives
-        if max(each.stat().st_mtime for each in (path, spool) if each.exists()) < now - SPOOL_KEPT_S:
+        if max((each.stat().st_mtime for each in (path, spool) if each.exists()), default=now) < now - SPOOL_KEPT_S:
             remove(path)
     for path in settings.locks_dir.glob("r_*"):
         if path.stat().st_mtime < now - SPOOL_KEPT_S and not any(settings.spool_dir.glob(f"{path.name}-*")):

@@ -122,6 +122,7 @@ class Supervisor:
     link: Link = field(default_factory=Link)
     asked: Asked = ""
     _asked_at: float = 0.0
+    _drained_at: float = 0.0  # when the shutdown was first seen
     _beat_due: float = 0.0
     _batch_due: float = 0.0
     _is_marked: bool = False
@@ -293,7 +294,7 @@ class Supervisor:
         self.asked, self._asked_at = asked, 0.0
 
     def _stop_if_asked(self, process: Training) -> None:
-        if not self.asked and self.slot.is_draining():
+        if self._drained_s() and not self.asked:
             self._ask("shutdown")
         if not self.asked:
             return
@@ -327,8 +328,15 @@ class Supervisor:
 
     def _is_sending(self) -> bool:
         """Files are on their way, and what the soft shutdown allows isn't over."""
-        until = self._asked_at + DRAIN_GRACE_S + DRAIN_SETTLE_S
-        return self._carrier is not None and self._carrier.is_busy and time.monotonic() < until
+        return (
+            self._carrier is not None and self._carrier.is_busy and self._drained_s() < DRAIN_GRACE_S + DRAIN_SETTLE_S
+        )
+
+    def _drained_s(self) -> float:
+        """How long this worker has been shutting down; 0 while it isn't."""
+        if self.slot.is_draining() and not self._drained_at:
+            self._drained_at = time.monotonic() - TICK_S
+        return time.monotonic() - self._drained_at if self._drained_at else 0.0
 
     def _has_result(self) -> bool:
         return self._seen.result is not None

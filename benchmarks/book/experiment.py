@@ -24,7 +24,7 @@ def sections(folder: Path) -> list[Section]:
     states = ", ".join(f"{count} {state}" for state, count in experiment["states"].items())
     setting = (
         f"{experiment['planned']} runs: {states}. Margin {experiment['margin']:g} points of {experiment['metric']}, fixed when "
-        "the experiment was made. Two runs at once on two cores with nothing else to do; 191 s from submit to verdict."
+        "the experiment was made. Two runs at once on two cores: step times hold for that."
     )
     body = [f"> {report['sentence']}", _groups(report["groups"]), _tests(judged), _pairs(judged)]
     answer = ANSWERS.get(judged["verdict"], f"undecided ({judged['verdict']})")

@@ -58,9 +58,10 @@ def _packing(folder: Path) -> Section:
         table(
             ("store", "succeeded", "most at once", "guessed need, MiB", "measured peak, MiB", "seconds for all"), rows
         ),
-        f"{number(report['packed_ratio'], 1)} times as many at once, in {number(report['wall_ratio'], 2)} of the time, "
-        f"and in {number(report['wall_ratio_to_every_core'], 2)} of what uncompressed runs take one by one with every core. "
-        f"A run that asked for {caught['asked_mib']} MiB ended as {caught['state']} in attempt {caught['attempts']}.",
+        f"{number(report['packed_ratio'], 1)} times as many at once (the worker has no more seats), in "
+        f"{number(report['wall_ratio'], 2)} of the time of uncompressed runs with a core each, of which one fits and leaves "
+        f"other cores idle; with every core for each run these take {number(batches[2]['wall_s'], 0)} s. A run that asked for "
+        f"{caught['asked_mib']} MiB ended as {caught['state']} in attempt {caught['attempts']}.",
     ]
     machine = f"{setting['device']}{size}, {setting['cores']} cores, load {setting['load_at_end']}"
     where = f"{machine}; seeds 0 to {setting['runs'] - 1}."

@@ -37,8 +37,8 @@ export function useNotices(): void {
   const look = async (path: string) => {
     const notice = await ending(path);
     if (notice === null) return null;
-    setAwaited((paths) => paths.filter((each) => each !== path));
     if (notice !== GONE) tell(path, notice);
+    setAwaited((paths) => paths.filter((each) => each !== path));
     return notice;
   };
   useQueries({
@@ -71,13 +71,18 @@ function ofExperiment({ experiment, is_over: isOver, sentence }: Report): Notice
   return isOver ? { title: experiment.name, body: sentence } : null;
 }
 
-/** Several tabs may say it: the browser shows what has the same tag once. */
+/** Several tabs may say it: the browser shows what has the same tag once. Where it shows none any more, the page does. */
 function tell(path: string, { title, body }: Notice): void {
-  const shown = new Notification(title, { body, tag: path, icon: "/favicon.svg" });
-  shown.onclick = () => {
-    window.focus();
-    window.location.assign(path);
-  };
+  try {
+    if (Notification.permission !== "granted") return succeeded(`${title}. ${body}`);
+    const shown = new Notification(title, { body, tag: path, icon: "/favicon.svg" });
+    shown.onclick = () => {
+      window.focus();
+      window.location.assign(path);
+    };
+  } catch {
+    succeeded(`${title}. ${body}`); // such as Chrome for Android, which wants a service worker
+  }
 }
 
 async function refused(): Promise<string> {
