@@ -79,7 +79,7 @@ def test_from_the_editor_to_the_verdict(platform: Platform, page: Page, tmp_path
     (judged,) = report["verdicts"]
     expect(page.get_by_test_id("states")).to_have_text("12 succeeded", timeout=60_000)
     expect(page.get_by_test_id("sentence")).to_have_text(report["sentence"])
-    page.wait_for_function("noted.length === 1")
+    eventually("the notification", lambda: page.evaluate("noted.length === 1"))
     assert page.evaluate("noted") == [["tiny", report["sentence"]]]
     expect(page.get_by_test_id("verdict-word")).to_have_text(judged["verdict"])
     expect(page.get_by_test_id("pair-plot").locator("circle")).to_have_count(6)
