@@ -119,9 +119,9 @@ def stop_worker(lab: Lab, rng: Random) -> Fault | None:
     return Fault("stop-worker", time.time(), hit, detail, seconds, died="worker")
 
 
-def cut_off(lab: Lab, machine: Machine, victim: Training, rng: Random) -> Fault:
-    """Its network carries nothing for longer than a lease; what runs on it goes on."""
-    seconds = beyond_lease_s(lab, rng)
+def cut_off(lab: Lab, machine: Machine, victim: Training, rng: Random, least_s: float = 0.0) -> Fault:
+    """Its network carries nothing for longer than a lease, and than ``least_s``; what runs on it goes on."""
+    seconds = max(least_s, beyond_lease_s(lab, rng))
     machine.cut()
     lab.later(seconds, machine.join)
     return Fault("cut-off", time.time(), [(victim.run, victim.epoch)], machine.name, seconds, died="worker")

@@ -31,6 +31,7 @@ from store.tables import attempts, runs
 
 Times = dict[str, float]
 T = TypeVar("T")
+HELD_S = 26.0  # twice database.SILENT_MS and more: a beat that waited for the lock gets it first, and keeps it as long
 FENCED_S = 20.0  # after a network is back, a supervisor tries again within so long
 
 
@@ -162,7 +163,7 @@ def namespaces(options: argparse.Namespace, times: Times) -> dict[str, Any]:
                 victim = _until(lab, lambda: _saved(lab, machine))  # noqa: B023
                 is_held = holding(machine, lab.database.url, victim.run) if number == len(lab.machines) else None
                 with is_held or contextlib.nullcontext():
-                    struck.append(cut_off(lab, machine, victim, rng))
+                    struck.append(cut_off(lab, machine, victim, rng, HELD_S if is_held else 0.0))
                     settled(lab, struck[-1].seconds)
                 settled(lab, FENCED_S)
                 _until(lab, lambda: ended(lab.engine, submitted) == len(submitted))
