@@ -142,7 +142,9 @@ class Supervisor:
             with self._training() as process:
                 exit_code = self._watch(process)
             self._append_output()
-            self._settle(judge(exit_code, self._has_result(), self.asked, self._seen.step, self._last_words()))
+            self._settle(
+                judge(exit_code, self._seen.result is not None, self.asked, self._seen.step, self._last_words())
+            )
         except (Superseded, NotFound) as fenced:
             log.warning("superseded", reason=str(fenced))
         except Away:  # only when draining: the lease will end, and another worker goes on
@@ -311,8 +313,7 @@ class Supervisor:
     def _append_output(self) -> None:
         """What it printed (tracebacks, complaints of libraries) goes the way of its events, now that it writes no more."""
         spool.mend(self._file("spool"), self._offset)
-        lines = self._output()
-        if lines:
+        if lines := self._output():
             writer = spool.SpoolWriter(self._file("spool"))
             for line in lines:
                 writer.append(Log(line, "warning"))
@@ -337,9 +338,6 @@ class Supervisor:
         if self.slot.is_draining() and not self._drained_at:
             self._drained_at = time.monotonic() - TICK_S
         return time.monotonic() - self._drained_at if self._drained_at else 0.0
-
-    def _has_result(self) -> bool:
-        return self._seen.result is not None
 
     def _last_words(self) -> str:
         return self._seen.error or next(iter(reversed(self._output())), "")
