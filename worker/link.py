@@ -15,7 +15,7 @@ T = TypeVar("T")
 # The server is gone, the file is locked for too long, or the disk is full: it may be different in a while.
 AWAY = (sqlalchemy.exc.OperationalError, sqlalchemy.exc.InterfaceError, sqlalchemy.exc.TimeoutError)
 TOO_SILENT = "25P03"  # PostgreSQL ended the transaction of a process that had been stopped in the middle of it
-FIRST_DELAY_S, LONGEST_DELAY_S = 0.25, 8.0
+FIRST_DELAY_S, LONGEST_DELAY_S = 0.25, 4.0
 
 
 class Away(Exception):

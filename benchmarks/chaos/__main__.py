@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.chaos import work
-from benchmarks.chaos.check import Findings, check, during_outage, percentile, superseded, time_outcomes
+from benchmarks.chaos.check import Findings, check, percentile, superseded, time_outcomes
 from benchmarks.chaos.faults import Fault, stop_supervisor, stop_worker
 from benchmarks.chaos.lab import Lab
 from benchmarks.chaos.network import why_not
 from benchmarks.chaos.scenarios import SCENARIOS, is_as_promised
 from benchmarks.chaos.show import showing
 from benchmarks.chaos.storm import Storm, settled, summary
+from benchmarks.chaos.watch import Watch, overlap_s
 from store.settings import Settings
 
 
@@ -35,50 +36,60 @@ def storm(options: argparse.Namespace) -> dict[str, Any]:
             calm[variant] = work.undisturbed(work.config(variant, options.steps))
             tell(variant + 1, "")
     began = time.monotonic()
-    with Lab(options.workers, options.db, **times(options)) as lab:
+    with Lab(options.workers, options.db, **times(options)) as lab, Watch(lab.database.url) as watch:
         with showing("faults", options.faults, "runs", options.runs) as tell:
             in_time = raging.rage(lab, tell, options.limit)
         lab.undo_all()
         settled(lab, lab.settings.heartbeat_s + 1)
         lab.stop_services()
         found = check(lab.engine, lab.settings, raging.submitted, calm)
-        time_outcomes(lab.engine, raging.struck)
+        time_outcomes(lab.engine, raging.struck, watch.closed)
         fenced = superseded(lab.stack.home.logs)
         if options.keep_logs:
             lab.keep_logs(options.keep_logs)
-    report = outcome(found, raging.struck, raging, fenced)
+    report = outcome(found, raging.struck, raging, fenced) | watched(watch, raging.struck)
     report |= {"in_time": in_time, "wall_s": round(time.monotonic() - began, 1)}
     return report | conditions(lab.settings, options) | {"small_disk": lab.has_small_disk}
 
 
 def outcome(found: Findings, struck: list[Fault], raging: Storm, fenced: int) -> dict[str, Any]:
-    """The figures that the report's readers rely on come first."""
+    """The figures that the report's readers rely on come first. What happens while nobody can write to the database can't be
+    noticed: those spans don't count in ``detect_`` and ``rerun_``, and do in ``with_outages``."""
     noticed = [fault for fault in struck if "noticed_s" in fault.outcome]
-    died = [fault for fault in noticed if fault.died == "worker"]
-    deaths = [fault.outcome for fault in died]
-    calm = [fault.outcome for fault in died if not during_outage(fault, struck)]
-    trainers = [fault.outcome["noticed_s"] for fault in noticed if fault.died == "trainer"]
+    deaths = [fault.outcome for fault in noticed if fault.died == "worker"]
+    trainers = [fault.outcome for fault in noticed if fault.died == "trainer"]
     counts = found.counts()
     return {
         "faults": len(struck),
         "runs": len(raging.submitted),
         **{name: counts.pop(name) for name in ("lost", "completed_twice", "points_lost", "points_doubled")},
         "weights_differ": counts.pop("weights_differ"),
-        "detect_p99_s": percentile([death["noticed_s"] for death in deaths], 0.99),
-        "rerun_p99_s": percentile([death["rerun_s"] for death in deaths if "rerun_s" in death], 0.99),
-        "detect_median_s": percentile([death["noticed_s"] for death in deaths], 0.5),
-        "rerun_median_s": percentile([death["rerun_s"] for death in deaths if "rerun_s" in death], 0.5),
+        "detect_p99_s": _share(deaths, "noticed_open_s", 0.99),
+        "rerun_p99_s": _share(deaths, "rerun_open_s", 0.99),
+        "detect_median_s": _share(deaths, "noticed_open_s", 0.5),
+        "rerun_median_s": _share(deaths, "rerun_open_s", 0.5),
+        "detect_with_outages_p99_s": _share(deaths, "noticed_s", 0.99),
+        "rerun_with_outages_p99_s": _share(deaths, "rerun_s", 0.99),
         "worker_deaths": len(deaths),
-        "worker_deaths_while_the_database_answered": len(calm),
-        "detect_p99_while_the_database_answered_s": percentile([death["noticed_s"] for death in calm], 0.99),
-        "rerun_p99_while_the_database_answered_s": percentile([d["rerun_s"] for d in calm if "rerun_s" in d], 0.99),
-        "trainer_detect_p99_s": percentile(trainers, 0.99),
+        "trainer_detect_p99_s": _share(trainers, "noticed_open_s", 0.99),
         "stale_supervisors_fenced": fenced,
         **counts,
         "broken": found.broken(),
         "kinds": summary(struck),
         "list": [fault.to_json() for fault in sorted(struck, key=lambda fault: fault.time)],
     }
+
+
+def _share(outcomes: list[dict[str, Any]], name: str, share: float) -> float | None:
+    return percentile([each[name] for each in outcomes if name in each], share)
+
+
+def watched(watch: Watch, struck: list[Fault]) -> dict[str, Any]:
+    """How long nobody could write to the database, and how much of that wasn't an outage of the harness's."""
+    outages = [(fault.time, fault.time + fault.seconds) for fault in struck if fault.kind == "database-away"]
+    total = sum(end - start for start, end in watch.closed)
+    ours = sum(overlap_s(start, end, outages) for start, end in watch.closed)
+    return {"database_closed_s": round(total, 1), "database_closed_by_others_s": round(total - ours, 1)}
 
 
 def is_good(report: dict[str, Any], options: argparse.Namespace) -> bool:

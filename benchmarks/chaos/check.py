@@ -7,7 +7,7 @@ import contextlib
 import hashlib
 import itertools
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from benchmarks.chaos.faults import Fault
+from benchmarks.chaos.watch import Span, overlap_s
 from benchmarks.chaos.work import TIMED, Undisturbed
 from store import claims, events, metrics, traces
 from store.database import read
@@ -146,9 +147,9 @@ def attempts_of(engine: sa.Engine, run_id: str) -> list[sa.Row[Any]]:
 # --- times -------------------------------------------------------------------------------------------------------------
 
 
-def time_outcomes(engine: sa.Engine, faults: Iterable[Fault]) -> None:
+def time_outcomes(engine: sa.Engine, faults: Iterable[Fault], closed: Sequence[Span] = ()) -> None:
     """Writes down what became of the attempts that each fault hit: ``noticed_s`` until the database knew, ``rerun_s`` until
-    the next attempt began."""
+    the next attempt began; ``noticed_open_s`` and ``rerun_open_s`` without the spans in which the database was ``closed``."""
     for fault in faults:
         for run_id, epoch in fault.hit:
             rows = {row.epoch: row for row in attempts_of(engine, run_id)}
@@ -156,16 +157,14 @@ def time_outcomes(engine: sa.Engine, faults: Iterable[Fault]) -> None:
             if mine is None or mine.ended_at is None or mine.ended_at < fault.time:
                 fault.outcome["attempt"] = "had ended"
                 continue
-            fault.outcome |= {"attempt": mine.outcome, "noticed_s": round(mine.ended_at - fault.time, 2)}
+            fault.outcome |= {"attempt": mine.outcome, **_times("noticed", fault.time, mine.ended_at, closed)}
             if following is not None:
-                fault.outcome["rerun_s"] = round(following.started_at - fault.time, 2)
+                fault.outcome |= _times("rerun", fault.time, following.started_at, closed)
 
 
-def during_outage(fault: Fault, faults: Iterable[Fault]) -> bool:
-    """Whether the database was away at any moment until the next attempt: what nobody can write down takes longer."""
-    until = fault.time + fault.outcome.get("rerun_s", fault.outcome["noticed_s"])
-    away = (other for other in faults if other.kind == "database-away")
-    return any(other.time < until and other.time + other.seconds > fault.time for other in away)
+def _times(name: str, since: float, until: float, closed: Sequence[Span]) -> dict[str, float]:
+    whole = until - since
+    return {f"{name}_s": round(whole, 2), f"{name}_open_s": round(whole - overlap_s(since, until, closed), 2)}
 
 
 def superseded(logs: Path) -> int:
