@@ -184,7 +184,7 @@ def read_logs(
     run_id: str,
     engine: Engine,
     after: After = 0,
-    limit: Limit = 500,
+    limit: Annotated[int, Query(ge=1, le=5000, description="At most so many.")] = 500,
     tail: Annotated[bool, Query(description="The newest `limit` lines; `after` is ignored.")] = False,
 ) -> models.LogPage:
     """Oldest first."""

@@ -48,4 +48,3 @@ class Watch:
 def overlap_s(since: float, until: float, spans: Iterable[Span]) -> float:
     """Seconds of the time from ``since`` to ``until`` that lie in ``spans``."""
     return sum(max(0.0, min(until, end) - max(since, start)) for start, end in spans)
-

@@ -9,6 +9,14 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Page, expect
 
+from laser_core.config import parse_run
+from laser_core.events import Log
+from store import claims, database
+from store.ingest import ingest
+from store.requests import Request
+from store.settings import Settings
+from store.states import State
+from store.submit import create_run
 from tests.e2e.browser import chromium, require_browser, watched
 from tests.e2e.platform import Platform, eventually
 
@@ -122,3 +130,27 @@ def test_the_form_says_what_is_wrong(platform: Platform, page: Page) -> None:
     page.get_by_test_id("field-model.heads").fill("3")
     page.get_by_test_id("submit").click()
     expect(page.get_by_test_id("form-problems")).to_contain_text("must divide width")
+
+
+def test_a_long_log_shows_its_newest_lines(platform: Platform, page: Page) -> None:
+    settings = Settings(home=platform.home).model_copy(update={"pools": "nobodys"})
+    engine = database.connect(settings.database_url)
+    config, mine = parse_run({"kind": "train"}), platform.answer("GET", "/me")["id"]
+    run_id = create_run(engine, config, mine, request=Request(pool="nobodys"))[0].id
+    claim = claims.claim_run(engine, "speaker", 600, settings=settings)
+    assert claim is not None
+    ingest(engine, run_id, claim.epoch, 0, 1, [Log(f"line {number}") for number in range(5_400)])
+
+    sign_in(page, platform)
+    page.goto(f"{platform.url}/runs/{run_id}?tab=logs")
+    log = page.get_by_test_id("log")
+    expect(log).to_contain_text("line 5399")
+    expect(page.get_by_text("the newest 5,000 lines")).to_be_visible()
+    expect(page.get_by_text(f"laser logs {run_id}")).to_be_visible()
+    ingest(engine, run_id, claim.epoch, 1, 2, [Log(f"line {number}") for number in range(5_400, 6_000)])
+    expect(log).to_contain_text("line 5999")
+    expect(page.get_by_text("the newest 5,100 lines")).to_be_visible()  # 500 at once were dropped
+    page.get_by_test_id("log-search").fill("line 599")
+    expect(page.get_by_text("10 of the newest")).to_be_visible()
+    claims.finish(engine, run_id, claim.epoch, State.failed, "enough said")
+    engine.dispose()

@@ -4,10 +4,11 @@ import { useEffect, useMemo } from "react";
 import { query, request } from "~/api/client";
 import { mergeMetrics, mergeTraces } from "~/api/merge";
 import type { LogLine, Metrics, Run, RunEvent, RunPage, RunSummary, Traces } from "~/api/model";
-import { POINTS } from "~/api/queries";
+import { MOST_LINES, POINTS } from "~/api/queries";
 import { useStream, type Connection } from "~/api/stream";
 
 const MOST_POINTS = 6 * POINTS;
+const SPARE_LINES = 500; // dropped at once, not one by one
 
 /** Keeps the run lists fresh. */
 export function useLiveRuns(): Connection {
@@ -82,9 +83,10 @@ function setRun(client: QueryClient, run: RunSummary): void {
 function appendLog(client: QueryClient, id: string, { seq, time, epoch, data }: RunEvent): void {
   const level = data.level === "warning" || data.level === "error" ? data.level : "info";
   const line: LogLine = { seq, time, epoch, level, message: String(data.message ?? "") };
-  client.setQueryData<LogLine[]>(["logs", id], (lines) =>
-    !lines || (lines.at(-1)?.seq ?? 0) >= seq ? lines : [...lines, line],
-  );
+  client.setQueryData<LogLine[]>(["logs", id], (lines) => {
+    if (!lines || (lines.at(-1)?.seq ?? 0) >= seq) return lines;
+    return [...(lines.length < MOST_LINES + SPARE_LINES ? lines : lines.slice(-MOST_LINES)), line];
+  });
 }
 
 async function appendMetrics(client: QueryClient, id: string): Promise<void> {

@@ -2,7 +2,7 @@
 import { infiniteQueryOptions, queryOptions, type QueryClient } from "@tanstack/react-query";
 import { query, request } from "~/api/client";
 import type {
-  ArtifactList, Comparison, DatasetList, DatasetPreview, EventPage, ExperimentPage, FilterFields, LogLine, LogPage, Me, Memory, Metrics,
+  ArtifactList, Comparison, DatasetList, DatasetPreview, EventPage, ExperimentPage, FilterFields, LogPage, Me, Memory, Metrics,
   Preset, Queue, Report, Run, RunPage, RunSummary, Spectrum, Traces, ViewList, WorkerList,
   AuditPage, TokenList, UserList,
   EnvironmentList, WholeCheckout, DeliveryList, WebhookList,
@@ -98,26 +98,15 @@ export const memoryQuery = (id: string) =>
     queryFn: ({ signal }) => request<Memory>(`/runs/${id}/memory`, { signal }),
   });
 
-const LOG_PAGE = 1000;
-const MOST_LOG_PAGES = 20;
+export const MOST_LINES = 5000;
 
+/** The newest lines; live.ts appends what came after. */
 export const logsQuery = (id: string) =>
   queryOptions({
     queryKey: ["logs", id],
-    queryFn: ({ signal }) => allLines(`/runs/${id}/logs`, signal),
+    queryFn: async ({ signal }) => (await request<LogPage>(query(`/runs/${id}/logs`, { tail: true, limit: MOST_LINES }), { signal })).items,
     staleTime: Infinity,
   });
-
-async function allLines(path: string, signal: AbortSignal): Promise<LogLine[]> {
-  const items: LogLine[] = [];
-  for (let page = 0; page < MOST_LOG_PAGES; page += 1) {
-    const after = items.at(-1)?.seq ?? 0;
-    const got = await request<LogPage>(query(path, { after, limit: LOG_PAGE }), { signal });
-    items.push(...got.items);
-    if (got.items.length < LOG_PAGE) break;
-  }
-  return items;
-}
 
 export const eventsQuery = (id: string) =>
   infiniteQueryOptions({

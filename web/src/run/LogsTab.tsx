@@ -2,7 +2,7 @@ import { Button, Skeleton, Switch, TextInput } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { useEffect, useMemo, useRef, useState } from "react";
 import type { LogLine, Run } from "~/api/model";
-import { isLive, logsQuery } from "~/api/queries";
+import { isLive, logsQuery, MOST_LINES } from "~/api/queries";
 import { Empty, Failure } from "~/ui/Empty";
 import { clock, count } from "~/ui/format";
 import { Icon } from "~/ui/icons";
@@ -46,8 +46,10 @@ export default function LogsTab({ run }: { run: Run }) {
         <>
           <span className="faint num">
             {needle && `${count(lines.length)} of `}
+            {logs.data.length >= MOST_LINES && "the newest "}
             {count(logs.data.length)} {logs.data.length === 1 ? "line" : "lines"}
           </span>
+          {logs.data.length >= MOST_LINES && <code title="Prints every line in a terminal">laser logs {run.id}</code>}
           <Switch size="xs" label="Follow" checked={isFollowing} onChange={(event) => setFollowing(event.currentTarget.checked)} data-testid="log-follow" />
         </>
       }
