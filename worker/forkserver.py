@@ -69,9 +69,11 @@ class ForkServer:
         request = json.dumps({"job": str(job), "environ": dict(environ)}).encode()
         with output.open("ab") as file:
             socket.send_fds(self._link, [request], [file.fileno(), keep_open])
-        told = _hear(self._link) or {}
-        if "pid" not in told:
-            raise ChildProcessError(f"no training process: {told.get('error', told)}")
+        told: dict[str, Any] = {}
+        while not told.keys() & {"pid", "error"}:  # what else there is tells the end of one that nobody waited for
+            told = _hear(self._link) or {}
+        if "error" in told:
+            raise ChildProcessError(f"no training process: {told['error']}")
         return Training(self._link, told["pid"])
 
     def close(self) -> None:

@@ -54,10 +54,8 @@ class Slot:
 
     def take_one(self) -> bool:
         """Claims a run and sees it through. False when there was none, no database to ask, or no room on the disk."""
-        if (free := free_mib(self.settings)) < self.settings.min_free_mib:
-            log.warning(
-                "takes no run: too little room on the disk", free_mib=round(free), needed=self.settings.min_free_mib
-            )
+        if (free := free_mib(self.settings)) < (needed := self.settings.min_free_mib):
+            log.warning("takes no run: too little room on the disk", free_mib=round(free), needed=needed)
             return False
         lease_s = self.settings.lease_s
         try:
@@ -176,7 +174,11 @@ class Supervisor:
             process = self.slot.forkserver.start(
                 self._file("job.json"), self._gpus(), self._file("out"), lock.fd, self._is_cut_short
             )
-            lock.name_holder(process.pid)
+            try:
+                lock.name_holder(process.pid)
+            except OSError:  # a full disk, say
+                process.kill()
+                raise
         finally:
             lock.close()
         log.info("started", pid=process.pid, resume=self.claim.checkpoint)
@@ -233,13 +235,9 @@ class Supervisor:
             return
         if not self._is_marked:
             self._mark_running_soon()
-        settings, claim = self.slot.settings, self.claim
+        settings, place = self.slot.settings, (self.slot.engine, self.claim.run_id, self.claim.epoch)
         with contextlib.suppress(Away):
-            orders = self.link.call(
-                lambda: claims.heartbeat(
-                    self.slot.engine, claim.run_id, claim.epoch, settings.lease_s, self._seen.progress
-                )
-            )
+            orders = self.link.call(lambda: claims.heartbeat(*place, settings.lease_s, self._seen.progress))
             self._beat_due = time.monotonic() + settings.heartbeat_s
             if orders.cancel and self.asked != "cancel":
                 self._ask("cancel")

@@ -74,6 +74,11 @@ def test_it_ends_with_its_server_and_the_next_one_gets_a_new_server(fork):
     assert again.wait(0) is None
 
 
+def test_the_end_of_one_that_nobody_waited_for_is_not_the_answer_to_the_next(fork):
+    fork("say", "3")
+    assert fork("say", "7").wait(10) == 7
+
+
 def test_a_server_is_not_ended_by_what_ends_workers(fork):
     training = fork("sleep")
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 
@@ -267,6 +268,25 @@ def test_a_supervisor_that_cannot_start_the_training_process_gives_the_run_back(
     waiting = get_run(engine, run.id)
     assert waiting.state == State.queued
     assert "/nonexistent/python" in waiting.reason
+
+
+def test_a_disk_that_is_full_when_the_process_begins_ends_it_and_harms_no_other(
+    engine, slot, submit, monkeypatch, losses
+):
+    full, other, made = submit(), submit(), slot("good")
+
+    def no_room(lock, pid):
+        monkeypatch.undo()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("worker.process.DirectoryLock.name_holder", no_room)
+    assert made.take_one()
+    assert get_run(engine, full.id).state == State.queued
+    assert made.take_one()
+    assert made.take_one()
+    for run in (full, other):
+        assert get_run(engine, run.id).state == State.succeeded
+        assert losses(run.id) == list(range(1, STEPS + 1))
 
 
 def test_descriptors_are_given_back(slot, submit):
