@@ -3,7 +3,9 @@
     .venv/bin/python -m benchmarks.live [--home DIR] [--minutes 10] [--out docs/results/live.json]
 
 ``--home`` is a LASER_HOME that benchmarks.seed has filled. The runs are claimed and told of through the store, as workers do;
-what they say in an hour comes six times as fast. Each tab's heap is read after its garbage was collected.
+what they say in an hour comes six times as fast. Each tab's heap is read after its garbage was collected, and what V8 made of
+functions that run often (``Code``: bytecode, machine code and their tables, by a heap snapshot) is told from the rest
+(``Data``): the former grows for as long as functions become hot, whatever the page holds on to, and ends with the program.
 """
 
 from __future__ import annotations
@@ -35,9 +37,10 @@ RUNS, HOUR_S = 20, 3600
 SAY_S, STEPS_A_SAY = 10.0, 10  # of a run's own hour: ten steps of a second between two lines
 POOL = "replay"  # no worker's: the runs are ours
 LEASE_S = 3600.0
-SAMPLE_S = 15.0
+SAMPLE_S = 30.0
 WARM = 0.2  # of the time: charts and caches fill
 COUNTS = ("JSHeapUsedSize", "Nodes", "JSEventListeners")
+GROWING = ("Data", "Code", *COUNTS)
 
 
 class Replay:
@@ -110,8 +113,27 @@ def percent(page: Page) -> int:
 
 def counts(session: CDPSession) -> dict[str, float]:
     session.send("HeapProfiler.collectGarbage")
-    found = {each["name"]: each["value"] for each in session.send("Performance.getMetrics")["metrics"]}
-    return {name: found[name] for name in COUNTS}
+    metrics = {each["name"]: each["value"] for each in session.send("Performance.getMetrics")["metrics"]}
+    return {**held(session), **{name: metrics[name] for name in COUNTS}}
+
+
+def held(session: CDPSession) -> dict[str, int]:
+    """Bytes in a heap snapshot: code, and all else that isn't the browser's own."""
+    chunks: list[str] = []
+
+    def listen(said: dict[str, str]) -> None:
+        chunks.append(said["chunk"])
+
+    session.on("HeapProfiler.addHeapSnapshotChunk", listen)
+    session.send("HeapProfiler.takeHeapSnapshot", {"reportProgress": False})  # answers after the last chunk
+    session.remove_listener("HeapProfiler.addHeapSnapshotChunk", listen)
+    heap = json.loads("".join(chunks))
+    meta = heap["snapshot"]["meta"]
+    fields = meta["node_fields"]
+    nodes, kinds = np.array(heap["nodes"]).reshape(-1, len(fields)), meta["node_types"][0]
+    sizes = np.bincount(nodes[:, fields.index("type")], nodes[:, fields.index("self_size")], len(kinds))
+    code, native = sizes[kinds.index("code")], sizes[kinds.index("native")]
+    return {"Data": int(sizes.sum() - code - native), "Code": int(code)}
 
 
 def measure(platform: Platform, settings: Settings, minutes: float) -> dict[str, Any]:
@@ -148,7 +170,7 @@ def measure(platform: Platform, settings: Settings, minutes: float) -> dict[str,
 
 
 def _word(name: str, sample: dict[str, float]) -> str:
-    return f"{name} {sample['JSHeapUsedSize'] / 2**20:.1f} MiB and {sample['Nodes']:.0f} nodes"
+    return f"{name} {sample['Data'] / 2**20:.2f} MiB, {sample['Code'] / 2**20:.2f} of code, {sample['Nodes']:.0f} nodes"
 
 
 def growths(samples: list[dict[str, float]], seconds: float) -> dict[str, float]:
@@ -159,7 +181,7 @@ def growths(samples: list[dict[str, float]], seconds: float) -> dict[str, float]
         slope, start = np.polyfit([sample["s"] for sample in warm], [sample[name] for sample in warm], 1)
         return round(float(slope * seconds / (start + slope * WARM * seconds)), 4)
 
-    return {name: over(name) for name in COUNTS}
+    return {name: over(name) for name in GROWING}
 
 
 def main() -> None:
@@ -170,7 +192,7 @@ def main() -> None:
     options = arguments.parse_args()
     with tempfile.TemporaryDirectory(prefix="laser-") as folder:
         home = options.home or Path(folder) / "home"
-        platform = start_platform(home, lease_s="20", heartbeat_s="5", reconcile_s="5")
+        platform = start_platform(home, lease_s="20", heartbeat_s="5", reconcile_s="2.5")
         try:
             total = platform.answer("GET", "/runs", params={"limit": 1})["total"]
             found = measure(platform, Settings(home=home), options.minutes)

@@ -61,7 +61,7 @@ class Settings(BaseSettings):
 
     lease_s: float = Field(default=20, gt=0, description="A worker silent for so long has lost its run.")
     heartbeat_s: float = Field(default=5, gt=0, description="Time between two beats of a worker.")
-    reconcile_s: float = Field(default=5, gt=0, description="Time between two rounds of the reconciler.")
+    reconcile_s: float = Field(default=2.5, gt=0, description="Time between two rounds of the reconciler.")
     slots: int = Field(default=1, ge=1, description="Runs that one worker trains at once; and one inspection more.")
     cpu_memory: str = Field(
         default="",
