@@ -145,9 +145,7 @@ def _coded(store: ActivationStore, site: str, kind_in_full: str, calls: int, row
     tracker = store.trackers.get(site) if isinstance(store, TrackedStore) else None
     if tracker is None or tracker.basis is None:
         return Counter({(site, kind_in_full): calls * rows * width * FLOAT})
-    per_call = rows * tracker.rank * FLOAT
-    if isinstance(store, LaserCoded):  # words, and a step for each direction
-        per_call = rows * store.layout(site).bytes_per_row + tracker.rank * FLOAT
+    per_call = store.code_bytes(site, rows) if isinstance(store, LaserCoded) else rows * tracker.rank * FLOAT
     return Counter({(site, "code"): calls * per_call, (site, "basis"): width * tracker.rank * FLOAT})
 
 

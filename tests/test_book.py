@@ -16,7 +16,7 @@ from benchmarks.verdicts import is_false, simulated
 from laser_core.verdicts import verdict
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
-EQUAL, NOT_WORSE = TASKS
+EQUAL, NOT_WORSE, *_ = TASKS
 
 
 @pytest.fixture

@@ -47,6 +47,7 @@ def coded(store: LaserCodedStore) -> Compared:
     """A setting of ``laser-coded``, named by what it sets."""
     parts = [f"energy {store.energy:g}", f"codes {store.code_loss:g}"]
     parts += [f"weights {store.weight_energy:g}"] if store.weight_energy < 1 else []
+    parts += ["variable"] if store.codes == "variable" else []
     parts += ["per call"] if store.keep == "call" else []
     return Compared("laser-coded", ", ".join(parts), store)
 
@@ -93,6 +94,8 @@ def every_store(width: int) -> tuple[Compared, ...]:
         coded(LaserCodedStore(weight_energy=0.998)),
         coded(LaserCodedStore(energy=0.9995)),
         *alike,
+        coded(LaserCodedStore(codes="variable")),
+        coded(LaserCodedStore(energy=0.9995, code_loss=1.0, codes="variable")),
         coded(LaserCodedStore(keep="call")),
         Compared("quant", "8 bits, group 64", QuantStore(bits=8)),
         Compared("quant", "4 bits, group 64", QuantStore(bits=4)),

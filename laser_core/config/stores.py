@@ -109,6 +109,11 @@ class LaserCodedStore(_Fused):
     code_loss: float = option(
         0.1, "What codes may lose beyond that, as a share of 1 - ε; less takes more bits, not more time.", gt=0, le=1
     )
+    codes: Literal["fixed", "variable"] = option(
+        "fixed",
+        "How long a direction's codes are: all alike, or short for frequent values, which hold a quarter less, clip nothing "
+        "and take longer to read.",
+    )
     keep: Literal["sublayer", "call"] = option(
         "sublayer",
         "What is coded: all that flows between sublayers, or a network call's input alone, run again from it.",

@@ -18,7 +18,7 @@ from laser_core.stores.asi import Asi, Random
 from laser_core.stores.base import ActivationStore
 from laser_core.stores.checkpoint import Checkpoint
 from laser_core.stores.laser import Laser
-from laser_core.stores.laser_coded import LaserCoded
+from laser_core.stores.laser_coded import LaserCoded, VariablyCoded
 from laser_core.stores.laser_fused import LaserFused
 from laser_core.stores.quant import Quant
 from laser_core.tracker import Policy
@@ -40,7 +40,8 @@ def make_store(config: Store, seed: int = 0) -> ActivationStore:
             return LaserFused(_policy(config), config.budget_fraction, config.weight_energy)
         case LaserCodedStore():
             policy, budget = _policy(config, CODE_BITS), config.budget_fraction
-            return LaserCoded(policy, budget, config.weight_energy, config.code_loss, config.keep, seed)
+            made = LaserCoded if config.codes == "fixed" else VariablyCoded
+            return made(policy, budget, config.weight_energy, config.code_loss, config.keep, seed)
         case QuantStore():
             return Quant(config.bits, config.group, seed)
         case AsiStore():

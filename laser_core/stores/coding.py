@@ -69,11 +69,17 @@ def rate_bound(variances: Float[Tensor, "K"], distortion: float) -> float:
     """Bits per row that no code of independent normal directions can do without: R = Σ max(0, ½ log₂(λ/θ)) at the water
     level θ where Σ min(λ, θ) is ``distortion`` (Cover & Thomas, Elements of Information Theory, 10.3.3)."""
     variances = variances.double()
+    level = water_level(variances, distortion)
+    return float((variances / max(level, 1e-300)).log2().clamp_min(0).sum()) / 2
+
+
+def water_level(variances: Float[Tensor, "K"], distortion: float) -> float:
+    """θ with Σ min(λ, θ) = ``distortion``; the largest variance where that is more than all."""
     low, high = 0.0, float(variances.max())
     for _ in range(100):
         level = (low + high) / 2
         low, high = (level, high) if variances.clamp_max(level).sum() <= distortion else (low, level)
-    return float((variances / max(low, 1e-300)).log2().clamp_min(0).sum()) / 2
+    return low
 
 
 # --- where they go -----------------------------------------------------------------------------------------------------
@@ -180,11 +186,13 @@ def decode(packed: Packed, step_K: Float[Tensor, "K"], layout: Layout, seed: int
 
 
 def _offset(layout: Layout, positions: int, seed: int) -> Float[Tensor, "L K"]:
-    """Dither plus the middle level. The rows of a batch share it: their errors differ as their activations do. Sums of two
-    uniform numbers modulo 1 are uniform, and independent in pairs, at a fraction of as many draws."""
-    device = layout.middle_K.device
+    """Dither plus the middle level."""
+    return dither(positions, len(layout.middle_K), seed, layout.middle_K.device).add_(layout.middle_K)
+
+
+def dither(positions: int, directions: int, seed: int, device: torch.device) -> Float[Tensor, "L K"]:
+    """Uniform in ±½. The rows of a batch share it: their errors differ as their activations do. Sums of two uniform numbers
+    modulo 1 are uniform, and independent in pairs, at a fraction of as many draws."""
     generator = torch.Generator(device).manual_seed(seed)
-    directions = len(layout.middle_K)
     drawn = torch.rand(positions + directions, generator=generator, device=device)
-    dither = (drawn[:positions, None] + drawn[positions:]).frac_()
-    return dither.add_(layout.middle_K - 0.5)
+    return (drawn[:positions, None] + drawn[positions:]).frac_().sub_(0.5)

@@ -40,6 +40,15 @@ def test_saved_bytes_equal_the_formula(trial, store, shape):
     del loss
 
 
+def test_codes_of_variable_length_are_foretold_by_the_last_ones(trial):
+    t = trial(LaserCodedStore(codes="variable"), batch_size=16)
+    t.step()
+    with memory.recorded(t.model) as account:
+        loss = t.loss()
+    assert memory.predicted(t.model, 16).total() == pytest.approx(memory.totals(account).total(), rel=0.1)
+    del loss
+
+
 @pytest.mark.parametrize("store", [NoneStore(), CheckpointStore(), LaserStore(), LaserFusedStore(rank=4)], ids=str)
 def test_measuring_leaves_no_trace(trial, store):
     measured, plain = trial(store), trial(store)

@@ -32,6 +32,8 @@ STORES = [
     LaserFusedStore(budget_fraction=0.3),
     LaserCodedStore(energy=0.9),
     LaserCodedStore(keep="call"),
+    LaserCodedStore(codes="variable"),
+    LaserCodedStore(codes="variable", keep="call"),
     LaserCodedStore(budget_fraction=0.1),
     LaserCodedStore(energy=1.0),
     QuantStore(),
@@ -66,7 +68,13 @@ def test_checkpoint_gives_the_same_gradient_to_the_bit(trial, unit, model):
 @pytest.mark.parametrize("model", MODELS, ids=str)
 @pytest.mark.parametrize(
     "store",
-    [LaserStore(energy=1.0), LaserFusedStore(energy=1.0), LaserCodedStore(energy=1.0), AsiStore(rank=256)],
+    [
+        LaserStore(energy=1.0),
+        LaserFusedStore(energy=1.0),
+        LaserCodedStore(energy=1.0),
+        LaserCodedStore(energy=1.0, codes="variable"),
+        AsiStore(rank=256),
+    ],
     ids=str,
 )
 def test_full_rank_gives_the_uncompressed_gradient(trial, store, model):
@@ -151,6 +159,7 @@ def test_attentions_output_is_not_coded_since_attention_keeps_it(trial):
         LaserStore(budget_fraction=0.4, update_every=2),
         LaserFusedStore(update_every=2),
         LaserCodedStore(energy=0.99, update_every=2),
+        LaserCodedStore(energy=0.99, codes="variable", update_every=2),
         LaserCodedStore(budget_fraction=0.1, update_every=2),
     ],
     ids=str,
@@ -183,6 +192,7 @@ def test_no_gradient_no_trace(trial, store):
 
 CODED = [
     (LaserCodedStore(energy=0.99), LaserCodedStore(energy=0.999), LaserCodedStore(energy=0.99999)),
+    tuple(LaserCodedStore(energy=energy, codes="variable") for energy in (0.99, 0.999, 0.99999)),
     (LaserCodedStore(energy=0.9, keep="call"), LaserCodedStore(energy=0.99, keep="call"), LaserCodedStore(keep="call")),
     (LaserCodedStore(budget_fraction=0.2), LaserCodedStore(budget_fraction=0.3), LaserCodedStore(budget_fraction=0.5)),
     (QuantStore(bits=4, group=128), QuantStore(bits=4, group=16), QuantStore(bits=8, group=16)),
@@ -205,7 +215,11 @@ def test_finer_codes_give_a_better_gradient(trial, model, coarse_to_fine):
     assert 0 < errors[-1] <= 0.7 * errors[0]
 
 
-@pytest.mark.parametrize("store", [LaserCodedStore(), LaserCodedStore(budget_fraction=0.1), QuantStore()], ids=str)
+@pytest.mark.parametrize(
+    "store",
+    [LaserCodedStore(), LaserCodedStore(codes="variable"), LaserCodedStore(budget_fraction=0.1), QuantStore()],
+    ids=str,
+)
 def test_rounding_is_drawn_anew_at_every_step_and_the_same_from_one_seed(trial, store):
     t, again = trial(store), trial(store)
     seen = []
@@ -225,6 +239,21 @@ def test_a_budget_is_kept_and_used(trial, kind, fraction):
     trackers = t.model.store.trackers.values()
     full = sum(tracker.rows * tracker.width for tracker in trackers) * 4
     assert 0.7 * fraction * full <= held <= 1.08 * fraction * full
+
+
+def test_codes_of_variable_length_hold_less_at_a_better_gradient(trial):
+    eager = trial(batch_size=16)
+    eager.step()
+    held, errors = {}, {}
+    for codes in ("fixed", "variable"):
+        t = trial(LaserCodedStore(codes=codes), batch_size=16)
+        t.step()
+        held[codes] = sum(
+            t.model.store.code_bytes(site, tracker.rows) for site, tracker in t.model.store.trackers.items()
+        )
+        errors[codes] = sum(float((t.gradients()[name] - x).square().sum()) for name, x in eager.gradients().items())
+    assert held["variable"] <= 0.9 * held["fixed"]
+    assert errors["variable"] <= errors["fixed"]
 
 
 def test_a_budget_goes_where_spectra_need_it(trial):

@@ -3299,6 +3299,12 @@ export interface components {
              */
             code_loss: number;
             /**
+             * @description How long a direction's codes are: all alike, or short for frequent values, which hold a quarter less, clip nothing and take longer to read.
+             * @default fixed
+             * @enum {string}
+             */
+            codes: "fixed" | "variable";
+            /**
              * @description What is coded: all that flows between sublayers, or a network call's input alone, run again from it.
              * @default sublayer
              * @enum {string}
