@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Int
 
 WORD_BITS, WORD = 32, 2**32 - 1
-MOST_UNARY = 19  # and the bit that ends them: with MOST_LOWER a word; levels beyond are clipped, a few in 10⁵ at most
-MOST_LOWER = 12
+MOST_UNARY, MOST_LOWER = 18, 12  # with the bit between them 31; levels beyond are clipped, a few in 10⁵ at most
 LENGTH_UNITS = 255  # a row's length is held in one byte
 
 
@@ -53,15 +52,15 @@ def encode(coordinates: Float[Tensor, "B L K"], plan: Lengths, seed: int) -> tup
     rows_NK = coordinates.flatten(0, 1)
     step = (12 * plan.level * rows_NK.square().sum(1).mean()).sqrt_().clamp_min_(torch.finfo(torch.float32).tiny)
     shift = dither(coordinates.shape[1], plan.coded, seed, coordinates.device)
-    levels_NA = (coordinates[..., : plan.coded] / step + shift).round_().flatten(0, 1).long()
-    codes_NA = (levels_NA << 1) ^ (levels_NA >> 63)  # 0, -1, 1, -2 … as 0, 1, 2, 3 …
-    lower_A = (codes_NA.double().mean(0) * 0.6931).clamp_min_(1).log2_().ceil_().clamp_max_(MOST_LOWER).long()
+    levels_NA = (coordinates[..., : plan.coded] / step + shift).round_().flatten(0, 1).int()
+    codes_NA = (levels_NA << 1) ^ (levels_NA >> WORD_BITS - 1)  # 0, -1, 1, -2 … as 0, 1, 2, 3 …
+    lower_A = (codes_NA.float().mean(0) * 0.6931).clamp_min_(1).log2_().ceil_().clamp_max_(MOST_LOWER).int()
     unary_NA = (codes_NA >> lower_A).clamp_max_(MOST_UNARY)
     values_NA = (((2 << unary_NA) - 2) << lower_A) | (codes_NA & ((1 << lower_A) - 1))
-    ends_NA = (unary_NA + (lower_A + 1)).cumsum_(1)
+    ends_NA = (unary_NA + (lower_A + 1)).cumsum(1, dtype=torch.int32)
     unit = (ends_NA[:, -1].amax() + LENGTH_UNITS - 1) // LENGTH_UNITS
     units_N = (ends_NA[:, -1] + unit - 1) // unit
-    ends_N = units_N.cumsum(0) * unit
+    ends_N = units_N.cumsum(0, dtype=torch.int32) * unit
     bits = int(ends_N[-1])
     words = _packed(values_NA, ends_NA.neg_().add_((bits - ends_N + units_N * unit)[:, None]), bits)
     return words, units_N.to(torch.uint8), unit.to(torch.int16), lower_A.to(torch.uint8), step
@@ -70,7 +69,7 @@ def encode(coordinates: Float[Tensor, "B L K"], plan: Lengths, seed: int) -> tup
 def _packed(values: Int[Tensor, "N A"], places: Int[Tensor, "N A"], bits: int) -> Int[Tensor, "W"]:
     """Their sum, each times 2^place. The highest word is zero."""
     words = torch.zeros(-(-bits // WORD_BITS) + 1, dtype=torch.int64, device=values.device)
-    placed, index = (values << (places & WORD_BITS - 1)).flatten(), (places >> 5).flatten()
+    placed, index = (values.long() << (places & WORD_BITS - 1)).flatten(), (places >> 5).flatten()
     words.index_add_(0, index, placed & WORD)
     words[1:].index_add_(0, index, placed >> WORD_BITS)
     return words.to(torch.int32)
@@ -79,7 +78,7 @@ def _packed(values: Int[Tensor, "N A"], places: Int[Tensor, "N A"], bits: int) -
 def decode(held: tuple[Tensor, ...], positions: int, plan: Lengths, seed: int) -> Float[Tensor, "B L K"]:
     """The coordinates, but for an error of Δ²/12 in each direction that is coded; the others are zero."""
     words, units_N, unit, lower_A, step = held
-    codes_NA = _unpacked(words, units_N.long() * unit, lower_A.long())
+    codes_NA = _unpacked(words, units_N.int() * unit, lower_A.int())
     levels_NA = (codes_NA >> 1) ^ -(codes_NA & 1)
     coordinates = torch.zeros(len(units_N) // positions, positions, plan.directions, device=words.device)
     shift = dither(positions, plan.coded, seed, words.device)
@@ -91,7 +90,7 @@ def decode(held: tuple[Tensor, ...], positions: int, plan: Lengths, seed: int) -
 def _unpacked(words: Int[Tensor, "W"], bits_N: Tensor, lower_A: Tensor) -> Int[Tensor, "N A"]:
     """All rows at once, one code after the other; only where the unary part of each ends needs those before it."""
     zeros = _zeros(words)
-    first_N = bits_N.flip(0).cumsum(0).flip(0) - 1
+    first_N = bits_N.flip(0).cumsum(0, dtype=torch.int32).flip(0) - 1
     begun, ended = [], []
     for used in (lower_A + 1).unbind():
         begun.append(first_N)
@@ -102,12 +101,12 @@ def _unpacked(words: Int[Tensor, "W"], bits_N: Tensor, lower_A: Tensor) -> Int[T
     lowest = words.long() & WORD
     pairs = lowest[:-1] | lowest[1:] << WORD_BITS
     places_NA = ended_NA - lower_A
-    lower_NA = (pairs[places_NA >> 5] >> (places_NA & WORD_BITS - 1)) & ((1 << lower_A) - 1)
-    return (unary_NA << lower_A) | lower_NA
+    ahead_NA = (pairs[places_NA >> 5] >> (places_NA & WORD_BITS - 1)).int()
+    return (unary_NA << lower_A) | ahead_NA & ((1 << lower_A) - 1)
 
 
 def _zeros(words: Int[Tensor, "W"]) -> Int[Tensor, "bits"]:
     """For every bit, the place of the next zero at or below it."""
     bits = ((words[:, None] >> torch.arange(WORD_BITS, dtype=torch.int32, device=words.device)) & 1).flatten()
-    places = torch.arange(len(bits), device=words.device)
+    places = torch.arange(len(bits), dtype=torch.int32, device=words.device)
     return places.sub_(bits, alpha=len(bits)).cummax(0).values
