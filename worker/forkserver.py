@@ -32,6 +32,7 @@ from worker.process import scrubbed, tie_to_parent
 TICK_S = 0.25
 MESSAGE_BYTES = 64 * 1024
 ROOM = " " * 200  # on the command line, which a training process writes its run's name over
+CUT_SHORT = "its worker shut down before the training process could start"
 STOPS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -45,7 +46,8 @@ class ForkServer:
     def __init__(self, *trainer: str) -> None:
         self._trainer = trainer
         self._link, self._popen = self._begin()
-        self._is_ready = False
+        self._is_ready = self._is_asked = False
+        self._last: Training | None = None
 
     def start(
         self, job: Path, environ: Mapping[str, str], output: Path, keep_open: int, is_cut_short: Callable[[], bool]
@@ -53,28 +55,32 @@ class ForkServer:
         """Forks a training process for ``job``, with ``environ`` added to what the worker's environment may tell it;
         ``output`` receives what it prints, ``keep_open`` is a descriptor that it inherits.
 
-        ``is_cut_short`` is asked again and again while the server still loads. Raises NotReady then, and OSError.
+        ``is_cut_short`` is asked again and again while the server is waited for. Raises NotReady then, and OSError. What an
+        earlier process left behind, itself or an answer that nobody heard, goes with its server.
         """
-        if self._popen.poll() is not None:
+        if self._popen.poll() is not None or self._is_asked or (self._last and self._last.wait(0) is None):
             self.close()
             self._link, self._popen = self._begin()
-            self._is_ready = False
+            self._is_ready, self._is_asked, self._last = False, False, None
         while not self._is_ready:
             told = _hear(self._link, TICK_S) or {}
             if "error" in told:
                 raise ChildProcessError(told["error"])
             self._is_ready = "ready" in told
             if not self._is_ready and is_cut_short():
-                raise NotReady("its worker shut down before the training process could start")
+                raise NotReady(CUT_SHORT)
         request = json.dumps({"job": str(job), "environ": dict(environ)}).encode()
         with output.open("ab") as file:
+            self._is_asked = True
             socket.send_fds(self._link, [request], [file.fileno(), keep_open])
-        told: dict[str, Any] = {}
-        while not told.keys() & {"pid", "error"}:  # what else there is tells the end of one that nobody waited for
-            told = _hear(self._link) or {}
-        if "error" in told:
-            raise ChildProcessError(f"no training process: {told['error']}")
-        return Training(self._link, told["pid"])
+        while (answer := _hear(self._link, TICK_S)) is None:
+            if is_cut_short():
+                raise NotReady(CUT_SHORT)
+        self._is_asked = False
+        if "pid" not in answer:  # it ended before it could say so
+            raise ChildProcessError(f"no training process: {answer.get('error', answer)}")
+        self._last = Training(self._link, answer["pid"])
+        return self._last
 
     def close(self) -> None:
         """Ends it, and a training process with it."""

@@ -165,27 +165,22 @@ class Supervisor:
     @contextlib.contextmanager
     def _training(self) -> Iterator[Training]:
         self._mark_running_soon()
-        lock = DirectoryLock(self.claim.luggage.lock)
+        process: Training | None = None
         try:
-            lock.take(LOCK_PATIENCE_S, self._is_cut_short)
-            remove_later_checkpoints(self.claim.luggage.directory, self.claim.checkpoint)
-            self._fetch()
-            self._job().save(self._file("job.json"))
-            process = self.slot.forkserver.start(
-                self._file("job.json"), self._gpus(), self._file("out"), lock.fd, self._is_cut_short
-            )
-            try:
+            with contextlib.closing(DirectoryLock(self.claim.luggage.lock)) as lock:
+                lock.take(LOCK_PATIENCE_S, self._is_cut_short)
+                remove_later_checkpoints(self.claim.luggage.directory, self.claim.checkpoint)
+                self._fetch()
+                self._job().save(self._file("job.json"))
+                process = self.slot.forkserver.start(
+                    self._file("job.json"), self._gpus(), self._file("out"), lock.fd, self._is_cut_short
+                )
                 lock.name_holder(process.pid)
-            except OSError:  # a full disk, say
-                process.kill()
-                raise
-        finally:
-            lock.close()
-        log.info("started", pid=process.pid, resume=self.claim.checkpoint)
-        try:
+            log.info("started", pid=process.pid, resume=self.claim.checkpoint)
             yield process
         finally:
-            process.kill()
+            if process:
+                process.kill()
 
     def _job(self) -> Job:
         claim = self.claim

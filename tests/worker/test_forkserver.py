@@ -76,7 +76,32 @@ def test_it_ends_with_its_server_and_the_next_one_gets_a_new_server(fork):
 
 def test_the_end_of_one_that_nobody_waited_for_is_not_the_answer_to_the_next(fork):
     fork("say", "3")
-    assert fork("say", "7").wait(10) == 7
+    assert fork("say", "7").wait(60) == 7
+
+
+def test_one_that_still_runs_is_ended_by_the_next(fork, eventually):
+    first = fork("sleep")
+    assert fork("sleep").wait(0) is None
+    eventually(lambda: not Path(f"/proc/{first.pid}").exists(), 10)
+
+
+def test_an_answer_that_nobody_heard_is_not_the_next_ones(fork, monkeypatch):
+    fork("say").wait(60)
+
+    def interrupted(*_):
+        monkeypatch.undo()
+        raise InterruptedError
+
+    monkeypatch.setattr(forkserver, "_hear", interrupted)
+    with pytest.raises(InterruptedError):
+        fork("say", "3")
+    assert fork("say", "7").wait(60) == 7
+
+
+def test_one_that_ends_before_it_can_say_so_is_an_error_and_harms_no_other(fork):
+    with pytest.raises(ChildProcessError, match="no training process"):
+        fork("say", environ={"A\0B": "no name of a variable"})
+    assert fork("say", "7").wait(60) == 7
 
 
 def test_a_server_is_not_ended_by_what_ends_workers(fork):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -273,15 +274,17 @@ def test_a_supervisor_that_cannot_start_the_training_process_gives_the_run_back(
 def test_a_disk_that_is_full_when_the_process_begins_ends_it_and_harms_no_other(
     engine, slot, submit, monkeypatch, losses
 ):
-    full, other, made = submit(), submit(), slot("good")
+    full, other, made, begun = submit(), submit(), slot("good"), []
 
     def no_room(lock, pid):
+        begun.append(pid)
         monkeypatch.undo()
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("worker.process.DirectoryLock.name_holder", no_room)
     assert made.take_one()
     assert get_run(engine, full.id).state == State.queued
+    assert "worker.trainer" not in Path(f"/proc/{begun[0]}/cmdline").read_text()  # ended, and not yet reaped
     assert made.take_one()
     assert made.take_one()
     for run in (full, other):
