@@ -189,9 +189,9 @@ def _firsts(
 
 def mark_running(engine: sa.Engine, run_id: str, epoch: int, *, now: float | None = None) -> None:
     """starting → running; nothing when it runs already or a cancel came first. Raises Superseded."""
-    now = time.time() if now is None else now
     with write(engine) as connection:
         row = hold(connection, run_id, epoch)
+        now = time.time() if now is None else now
         if row.state == State.starting:
             move(connection, row.number, epoch, State.starting, State.running, "", now)
 
@@ -244,11 +244,11 @@ def finish(
 
     Raises Superseded, or Conflict for a state that the run can't end in.
     """
-    now = time.time() if now is None else now
     if state not in FINAL:
         raise Conflict(f"a run ends as {', '.join(sorted(FINAL))}, not {state}")
     with write(engine) as connection:
         row = lock(connection, run_id)
+        now = time.time() if now is None else now
         if row.epoch == epoch and row.state == state:
             return  # the answer to an earlier call was lost
         _check_held(row, epoch)
@@ -260,9 +260,9 @@ def release(engine: sa.Engine, run_id: str, epoch: int, reason: str, *, now: flo
     """Gives the run back to the queue (a drained worker), which is added to the reason; not counted as lost. One that is
     being cancelled becomes cancelled, one that is being paused becomes paused. Raises Superseded.
     """
-    now = time.time() if now is None else now
     with write(engine) as connection:
         row = hold(connection, run_id, epoch)
+        now = time.time() if now is None else now
         target = RELEASED.get(State(row.state), State.queued)
         if target == State.queued:
             reason += "; back in the queue"
@@ -276,9 +276,9 @@ def lose(
     checkpoint the run fails, as it may be what kills them. One that is being cancelled becomes cancelled, one that is being
     paused becomes paused. Raises Superseded.
     """
-    now = time.time() if now is None else now
     with write(engine) as connection:
         row = hold(connection, run_id, epoch)
+        now = time.time() if now is None else now
         target, lost = RELEASED.get(State(row.state), State.queued), row.lost + 1
         if target != State.cancelled and lost >= max_attempts:
             target = State.failed
@@ -292,9 +292,9 @@ def grow(engine: sa.Engine, run_id: str, epoch: int, reason: str, *, now: float 
 
     Raises Superseded.
     """
-    now = time.time() if now is None else now
     with write(engine) as connection:
         row = hold(connection, run_id, epoch)
+        now = time.time() if now is None else now
         target = RELEASED.get(State(row.state), State.queued)
         also: dict[str, Any] = {}
         if row.memory_grown:
@@ -318,9 +318,9 @@ def queued_count(engine: sa.Engine, only_light: bool = False) -> int:
 
 def lead(engine: sa.Engine, name: str, holder: str, ttl_s: float, *, now: float | None = None) -> bool:
     """Whether ``holder`` leads ``name`` for the next ``ttl_s`` seconds; the leader renews by calling again."""
-    now = time.time() if now is None else now
-    term = {"holder": holder, "until": now + ttl_s}
     with write(engine) as connection:
+        now = time.time() if now is None else now
+        term = {"holder": holder, "until": now + ttl_s}
         claim = insert(connection, leaders).values(name=name, **term)
         mine = sa.or_(leaders.c.holder == holder, leaders.c.until < now)
         elected = claim.on_conflict_do_update(index_elements=["name"], set_=term, where=mine)

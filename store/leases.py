@@ -19,8 +19,7 @@ def expire_leases(engine: sa.Engine, max_attempts: int = 3, *, now: float | None
     A lost run returns to the queue; after ``max_attempts`` workers lost since its last checkpoint it fails, as it may be
     what kills them. A run lost while it was being cancelled is cancelled.
     """
-    now = time.time() if now is None else now
-    query = sa.select(runs.c.number).where(_overdue(now)).order_by(runs.c.number)
+    query = sa.select(runs.c.number).where(_overdue(time.time() if now is None else now)).order_by(runs.c.number)
     with read(engine) as connection:
         numbers = connection.execute(query).scalars().all()
     return [run_id for number in numbers if (run_id := _expire(engine, number, max_attempts, now))]
@@ -33,10 +32,11 @@ def _overdue(now: float) -> sa.ColumnElement[bool]:
     return sa.or_(silent, *too_long, waits_in_vain)
 
 
-def _expire(engine: sa.Engine, number: int, max_attempts: int, now: float) -> str | None:
+def _expire(engine: sa.Engine, number: int, max_attempts: int, now: float | None) -> str | None:
     """One run in a transaction of its own; None when it is no longer overdue."""
-    query = sa.select(runs).where(runs.c.number == number, _overdue(now)).with_for_update(of=runs)
     with write(engine) as connection:
+        now = time.time() if now is None else now
+        query = sa.select(runs).where(runs.c.number == number, _overdue(now)).with_for_update(of=runs)
         row = connection.execute(query).one_or_none()
         if row is None:
             return None

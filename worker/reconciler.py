@@ -33,6 +33,7 @@ from worker.webhooks import Sender
 
 RING_EXPIRES_S = 60.0
 LED_ROUNDS = 2  # a leader that misses so many rounds is replaced: a run whose worker died before it waits for that
+PATIENCE_S = LONGEST_DELAY_S + 2  # after an outage: whoever lives has tried again by then, and beaten
 SPOOL_KEPT_S = 7 * 86_400.0
 BROKER_TIMEOUT_S = 2.0
 
@@ -90,7 +91,7 @@ class Reconciler:
         now, settings = self._clock(), self.settings
         long = max(settings.lease_s - settings.heartbeat_s, 3 * settings.reconcile_s)
         if now - self._reached_at > long and not self._patient_until:
-            self._patient_until = now + settings.heartbeat_s + LONGEST_DELAY_S
+            self._patient_until = now + PATIENCE_S
         elif now >= self._patient_until:
             self._patient_until = 0.0
         self._reached_at = now

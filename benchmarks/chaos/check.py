@@ -147,9 +147,12 @@ def attempts_of(engine: sa.Engine, run_id: str) -> list[sa.Row[Any]]:
 # --- times -------------------------------------------------------------------------------------------------------------
 
 
-def time_outcomes(engine: sa.Engine, faults: Iterable[Fault], closed: Sequence[Span] = ()) -> None:
+def time_outcomes(engine: sa.Engine, faults: Iterable[Fault], spared_s: float = 0, closed: Sequence[Span] = ()) -> None:
     """Writes down what became of the attempts that each fault hit: ``noticed_s`` until the database knew, ``rerun_s`` until
-    the next attempt began; ``noticed_open_s`` and ``rerun_open_s`` without the spans in which the database was ``closed``."""
+    the next attempt began; ``noticed_open_s`` and ``rerun_open_s`` without the spans in which the database was ``closed``.
+
+    A lease goes on while it is: only what lies more than ``spared_s`` after the fault, when the lease can be over, is left out.
+    """
     for fault in faults:
         for run_id, epoch in fault.hit:
             rows = {row.epoch: row for row in attempts_of(engine, run_id)}
@@ -157,14 +160,11 @@ def time_outcomes(engine: sa.Engine, faults: Iterable[Fault], closed: Sequence[S
             if mine is None or mine.ended_at is None or mine.ended_at < fault.time:
                 fault.outcome["attempt"] = "had ended"
                 continue
-            fault.outcome |= {"attempt": mine.outcome, **_times("noticed", fault.time, mine.ended_at, closed)}
-            if following is not None:
-                fault.outcome |= _times("rerun", fault.time, following.started_at, closed)
-
-
-def _times(name: str, since: float, until: float, closed: Sequence[Span]) -> dict[str, float]:
-    whole = until - since
-    return {f"{name}_s": round(whole, 2), f"{name}_open_s": round(whole - overlap_s(since, until, closed), 2)}
+            began = {"noticed": mine.ended_at} | ({"rerun": following.started_at} if following else {})
+            fault.outcome["attempt"] = mine.outcome
+            for name, at in began.items():
+                whole, left_out = at - fault.time, overlap_s(fault.time + spared_s, at, closed)
+                fault.outcome |= {f"{name}_s": round(whole, 2), f"{name}_open_s": round(whole - left_out, 2)}
 
 
 def superseded(logs: Path) -> int:

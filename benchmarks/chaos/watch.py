@@ -1,4 +1,5 @@
-"""When a database could be written to, as seen by somebody who only ever tries that."""
+"""When a database could be written to, as seen by somebody who only ever asks for it: on SQLite for the lock that writing
+takes, on PostgreSQL for an answer in a transaction."""
 
 from __future__ import annotations
 
@@ -33,15 +34,15 @@ class Watch:
         self._thread.join(10)
 
     def _try(self) -> None:
-        engine, written_at = database.connect(self._url), time.time()
+        engine, since = database.connect(self._url), None
         while not self._stopping.wait(TRY_EVERY_S):
+            since = since or time.time()
             with contextlib.suppress(sa.exc.SQLAlchemyError):
                 with database.write(engine) as connection:
                     connection.execute(sa.select(1))
-                now = time.time()
-                if now - written_at > LONG_S:
-                    self.closed.append((written_at, now))
-                written_at = now
+                if (now := time.time()) - since > LONG_S:
+                    self.closed.append((since, now))
+                since = None
         engine.dispose()
 
 
