@@ -145,7 +145,9 @@ def _coded(store: ActivationStore, site: str, kind_in_full: str, calls: int, row
     tracker = store.trackers.get(site) if isinstance(store, TrackedStore) else None
     if tracker is None or tracker.basis is None:
         return Counter({(site, kind_in_full): calls * rows * width * FLOAT})
-    per_call = store.code_bytes(site, rows) if isinstance(store, LaserCoded) else rows * tracker.rank * FLOAT
+    per_call = rows * tracker.rank * FLOAT
+    if isinstance(store, LaserCoded):  # a step for each direction beside the codes
+        per_call = round(rows * store.row_bytes(site)) + tracker.rank * FLOAT
     return Counter({(site, "code"): calls * per_call, (site, "basis"): width * tracker.rank * FLOAT})
 
 

@@ -20,7 +20,7 @@ from laser_core.ahead import Ahead
 from laser_core.calibrate import choose, settled_store
 from laser_core.checkpoint import Checkpoint, check_same, model_sha256
 from laser_core.clock import KEPT, StepClock
-from laser_core.config import AutoStore, CheckpointStore, Store, TrainConfig, to_json
+from laser_core.config import AutoStore, CheckpointStore, Store, TrainConfig, parse_run, to_json
 from laser_core.device import check_precision, choose_device, device_name, environment, versions
 from laser_core.estimate import eager_bytes
 from laser_core.evaluate import Scores, score
@@ -62,7 +62,8 @@ def train(
     check_precision(device, config.training.precision)
     distributed.check_shares(config.training.batch_size)
     if checkpoint:
-        check_same(checkpoint.state["config"], to_json(config))
+        # Parsed, so that an option that is younger than the checkpoint has the value it had when there was none.
+        check_same(to_json(parse_run(checkpoint.state["config"])), to_json(config))
     task = yield from prepare(config.task, files or {})
     store, reason = config.store, ""
     if isinstance(store, AutoStore):

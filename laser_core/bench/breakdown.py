@@ -21,7 +21,7 @@ from laser_core.bench.scales import AS_IT_COMES, CHECKPOINT, EAGER, Compared, St
 from laser_core.bench.subject import Situation, Subject, Tell
 from laser_core.bench.timing import Place, now, wrapped
 from laser_core.model import TRM
-from laser_core.stores import fused, laser_coded, make_store
+from laser_core.stores import fused, laser_coded, make_store, variable
 from laser_core.stores.laser_fused import LaserFused
 from laser_core.stores.tracked import Code
 from laser_core.tracker import SubspaceTracker
@@ -29,8 +29,9 @@ from laser_core.tracker import SubspaceTracker
 BROKEN_DOWN = (EAGER, CHECKPOINT, AS_IT_COMES)
 PLACES: dict[Place, str] = {  # functions whose operators have a name of their own
     (laser_coded.LaserCoded, "pack"): "encode",
-    (laser_coded.LaserCoded, "layout"): "tracker",
+    (laser_coded.LaserCoded, "plan"): "tracker",
     (laser_coded, "decode"): "decode",
+    (variable, "decode"): "decode",
     (Code, "decoded"): "decode",
     (LaserFused, "projection"): "decode",
     (SubspaceTracker, "observe"): "tracker",

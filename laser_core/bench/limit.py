@@ -121,7 +121,7 @@ def tracking_time(subject: Subject, config: LaserStore | LaserCodedStore, steps:
     trainer.train_step()
     places: dict[str, list[Place]] = {
         "tracker": [(SubspaceTracker, name) for name in ("begin_step", "observe", "end_step")],
-        "layout": [(LaserCoded, "layout")],
+        "layout": [(LaserCoded, "plan")],
     }
     began = now(subject.device)
     with timed(places, subject.device) as seconds:

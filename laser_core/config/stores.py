@@ -111,7 +111,7 @@ class LaserCodedStore(_Fused):
     )
     codes: Literal["fixed", "variable"] = option(
         "fixed",
-        "How long a direction's codes are: all alike, or short for frequent values, which hold a quarter less, clip nothing "
+        "How long a direction's codes are: all alike, or short for frequent values, which hold a fifth less, clip nothing "
         "and take longer to read.",
     )
     keep: Literal["sublayer", "call"] = option(

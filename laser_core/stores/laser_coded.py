@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -22,8 +22,7 @@ from laser_core.stores.laser_fused import LaserFused
 from laser_core.stores.tracked import Code
 from laser_core.tracker import Policy, SubspaceTracker
 
-Plan = TypeVar("Plan")
-Coded = tuple[tuple[Tensor, ...], Callable[..., Tensor]]  # what is held of coordinates, and what reads it
+Encoded = tuple[tuple[Tensor, ...], Callable[..., Tensor]]  # what is held of coordinates, and what reads it
 
 
 class LaserCoded(LaserFused):
@@ -57,31 +56,29 @@ class LaserCoded(LaserFused):
         self._packs += 1
         seed = (self._seed * 1_000_003 + self._step) * 4096 + self._packs
         with in_float32(x_BLD):
-            tensors, read = self.coded(site, x_BLD.float() @ basis_DK, seed)
+            tensors, read = self.encoded(site, x_BLD.float() @ basis_DK, seed)
         held = (*(self.keep(tensor, site, "code") for tensor in tensors), basis_DK)
         return Packed(held, partial(_read, read))
 
-    def coded(self, site: str, coordinates_BLK: Tensor, seed: int) -> Coded:
-        plan = self.layout(site)
+    def encoded(self, site: str, coordinates_BLK: Tensor, seed: int) -> Encoded:
+        plan = self.plan(site)
         packed, step_K = encode(coordinates_BLK, plan, seed)
         return (*packed, step_K), partial(_decoded, plan, seed)
 
-    def layout(self, site: str) -> Layout:
-        """Where the bits of the site's directions stand, as of its last update."""
-        return self.planned(site, layout)
-
-    def planned(self, site: str, plan: Callable[[Tensor, float], Plan]) -> Plan:
-        """The plan for the energies of the site's directions and what codes may lose of them, as of its last update."""
+    def plan(self, site: str) -> Any:
+        """Where the bits of the site's directions go, as of its last update."""
         tracker = self.trackers[site]
         if self._plans.get(site, (-1, None))[0] != tracker.updates:
             distortion = self._distortions.get(site, self.code_loss * (1 - tracker.energy))
-            self._plans[site] = tracker.updates, plan(tracker.shares, distortion)
-        made: Plan = self._plans[site][1]
-        return made
+            self._plans[site] = tracker.updates, self.make_plan(tracker.shares, distortion)
+        return self._plans[site][1]
 
-    def code_bytes(self, site: str, rows: int) -> int:
-        """Bytes of codes that a pack of so many rows holds, and of their steps."""
-        return rows * self.layout(site).bytes_per_row + self.trackers[site].rank * 4
+    def make_plan(self, shares_K: Tensor, distortion: float) -> Any:
+        return layout(shares_K, distortion)
+
+    def row_bytes(self, site: str) -> float:
+        """Of codes, without their steps."""
+        return float(self.plan(site).bytes_per_row)
 
     def state_dict(self) -> StateDict:
         return super().state_dict() | {f"{site}/distortion": value for site, value in self._distortions.items()}
@@ -94,7 +91,7 @@ class LaserCoded(LaserFused):
     def site_bytes(self, tracker: SubspaceTracker) -> int:
         if tracker.basis is None:
             return super().site_bytes(tracker)
-        return self.code_bytes(tracker.site, tracker.rows) + tracker.basis.nbytes
+        return round(tracker.rows * self.row_bytes(tracker.site)) + tracker.basis.nbytes
 
     def spread_budget(self, trackers: list[SubspaceTracker]) -> None:
         """Lets all sites pay one price for a bit, the lowest that the budget allows."""
@@ -116,22 +113,19 @@ class LaserCoded(LaserFused):
 
 
 class VariablyCoded(LaserCoded):
-    """Store ``laser-coded`` with codes of variable length (see variable.py). How long they are is known when they are made:
-    a budget is spread as for fixed lengths, which take more."""
+    """Store ``laser-coded`` with codes of variable length (see variable.py). A budget is spread as for fixed lengths, which
+    take more."""
 
-    def __init__(self, *settings: Any) -> None:
-        super().__init__(*settings)
-        self._row_bytes: dict[str, float] = {}  # of the site's last pack
+    def encoded(self, site: str, coordinates_BLK: Tensor, seed: int) -> Encoded:
+        plan, positions = self.plan(site), coordinates_BLK.shape[1]
+        return variable.encode(coordinates_BLK, plan, seed), partial(_decoded_variable, positions, plan, seed)
 
-    def coded(self, site: str, coordinates_BLK: Tensor, seed: int) -> Coded:
-        plan, (rows, positions) = self.planned(site, variable.lengths), coordinates_BLK.shape[:2]
-        held = variable.encode(coordinates_BLK, plan, seed)
-        self._row_bytes[site] = sum(tensor.nbytes for tensor in held) / (rows * positions)
-        return held, partial(_decoded_variable, positions, plan, seed)
+    def make_plan(self, shares_K: Tensor, distortion: float) -> Any:
+        return variable.plan(shares_K, distortion)
 
-    def code_bytes(self, site: str, rows: int) -> int:
-        """As of the last pack."""
-        return round(rows * self._row_bytes.get(site, 0.0))
+    def row_bytes(self, site: str) -> float:
+        """As expected of normal variables."""
+        return float(self.plan(site).bits / 8)
 
 
 def _read(read: Callable[..., Tensor], *held: Tensor) -> Code:
@@ -143,5 +137,5 @@ def _decoded(plan: Layout, seed: int, lower: Tensor, upper: Tensor, step_K: Tens
     return decode((lower, upper), step_K, plan, seed)
 
 
-def _decoded_variable(positions: int, plan: variable.Lengths, seed: int, *held: Tensor) -> Tensor:
+def _decoded_variable(positions: int, plan: variable.Plan, seed: int, *held: Tensor) -> Tensor:
     return variable.decode(held, positions, plan, seed)

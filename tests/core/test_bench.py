@@ -136,7 +136,7 @@ def test_coded_sites_are_held_to_the_bound_at_their_own_loss(trial):
         tracker = t.model.store.trackers[site]
         packs = seen["rows"] / (16 * 16)
         steps = packs * tracker.rank * 4 / seen["rows"]  # a float32 per direction and pack
-        assert seen["bytes_per_row"] == pytest.approx(t.model.store.layout(site).bytes_per_row + steps)
+        assert seen["bytes_per_row"] == pytest.approx(t.model.store.plan(site).bytes_per_row + steps)
         assert 0 < seen["lost_share"] < 0.04  # 1 - ε by the basis, as much by codes, on these very activations
         assert seen["ratio"] > 1
     assert min(s["ratio"] for s in sites.values()) <= over_bound(sites) <= max(s["ratio"] for s in sites.values())

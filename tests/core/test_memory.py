@@ -40,7 +40,7 @@ def test_saved_bytes_equal_the_formula(trial, store, shape):
     del loss
 
 
-def test_codes_of_variable_length_are_foretold_by_the_last_ones(trial):
+def test_bytes_of_variable_codes_are_foretold_for_normal_variables(trial):
     t = trial(LaserCodedStore(codes="variable"), batch_size=16)
     t.step()
     with memory.recorded(t.model) as account:

@@ -243,6 +243,14 @@ def test_a_checkpoint_of_other_settings_is_refused(tmp_path: Path, tiny: Make) -
         next(train(tiny(training={"steps": 13}), checkpoint))
 
 
+def test_a_checkpoint_from_before_an_option_goes_on_with_what_was_then_the_only_way(tmp_path: Path, tiny: Make) -> None:
+    config = tiny(store={"kind": "laser-coded"})
+    first = next(event for event in train(config) if isinstance(event, Snapshot))
+    checkpoint = load(tmp_path / save(first, tmp_path).name)
+    del checkpoint.state["config"]["store"]["codes"]
+    next(train(config, checkpoint))
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
 def test_a_gpu_that_is_not_there_is_refused(tiny: Make) -> None:
     with pytest.raises(ConfigError, match="device: cuda was asked for, but"):

@@ -3299,7 +3299,7 @@ export interface components {
              */
             code_loss: number;
             /**
-             * @description How long a direction's codes are: all alike, or short for frequent values, which hold a quarter less, clip nothing and take longer to read.
+             * @description How long a direction's codes are: all alike, or short for frequent values, which hold a fifth less, clip nothing and take longer to read.
              * @default fixed
              * @enum {string}
              */
