@@ -40,7 +40,7 @@ LEASE_S = 3600.0
 SAMPLE_S = 30.0
 WARM = 0.2  # of the time: charts and caches fill
 COUNTS = ("JSHeapUsedSize", "Nodes", "JSEventListeners")
-GROWING = ("Data", "Code", *COUNTS)
+GROWING = ("Data", "Code", "Native", *COUNTS)
 
 
 class Replay:
@@ -118,7 +118,8 @@ def counts(session: CDPSession) -> dict[str, float]:
 
 
 def held(session: CDPSession) -> dict[str, int]:
-    """Bytes in a heap snapshot: code, and all else that isn't the browser's own."""
+    """Bytes in a heap snapshot: code; what is the browser's own, which keeps books on requests while it is watched; all
+    else."""
     chunks: list[str] = []
 
     def listen(said: dict[str, str]) -> None:
@@ -132,8 +133,8 @@ def held(session: CDPSession) -> dict[str, int]:
     fields = meta["node_fields"]
     nodes, kinds = np.array(heap["nodes"]).reshape(-1, len(fields)), meta["node_types"][0]
     sizes = np.bincount(nodes[:, fields.index("type")], nodes[:, fields.index("self_size")], len(kinds))
-    code, native = sizes[kinds.index("code")], sizes[kinds.index("native")]
-    return {"Data": int(sizes.sum() - code - native), "Code": int(code)}
+    code, native = int(sizes[kinds.index("code")]), int(sizes[kinds.index("native")])
+    return {"Data": int(sizes.sum()) - code - native, "Code": code, "Native": native}
 
 
 def measure(platform: Platform, settings: Settings, minutes: float) -> dict[str, Any]:

@@ -103,13 +103,14 @@ def _stop_soon(*_: Any) -> None:
 
 
 def _this_slot() -> Slot:
+    found = device.devices(settings, _Here.worker_id)  # before anything that would have to be ended if it fails
     return Slot(
         engine=database.connect(settings.database_url),
         settings=settings,
         worker_id=_Here.worker_id,
         threads=device.threads(settings.slots),
         forkserver=ForkServer(TRAINER),
-        devices=device.devices(settings, _Here.worker_id),
+        devices=found,
         is_draining=is_draining,
     )
 

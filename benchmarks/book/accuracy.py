@@ -77,8 +77,9 @@ def _section(name: str, task: Task, rows: Rows, curves: Curves) -> Section:
     verdicts = {store: _verdict(rows, store, task.margin) for store in task.seeds if store != BASELINE}
     training = task.config["training"]
     setting = (
-        f"One thread per run; {training['steps']} steps of batch {training['batch_size']}; the averaged weights after the last "
-        "step count, never the best. Seeds are paired: the same puzzles, weights and batches. The difference has its 95 % "
+        f"{f'{task.note} ' if task.note else ''}One thread per run; {training['steps']} steps of batch "
+        f"{training['batch_size']}; the averaged weights after the last step count, never the best. "
+        "Seeds are paired: the same puzzles, weights and batches. The difference has its 95 % "
         "interval (paired t); all tests are at .05; too few seeds: under 6 pairs. Step times are not paired."
     )
     return Section(

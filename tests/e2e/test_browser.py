@@ -147,9 +147,14 @@ def test_a_long_log_shows_its_newest_lines(platform: Platform, page: Page) -> No
     expect(log).to_contain_text("line 5399")
     expect(page.get_by_text("the newest 5,000 lines")).to_be_visible()
     expect(page.get_by_text(f"laser logs {run_id}")).to_be_visible()
+    log.evaluate("box => { box.scrollTop = box.scrollHeight / 2 }")  # who reads is left where they are
+    expect(page.get_by_test_id("log-follow")).not_to_be_checked()
+    expect(log.get_by_text("line 2900", exact=True)).to_be_in_viewport()
     ingest(engine, run_id, claim.epoch, 1, 2, [Log(f"line {number}") for number in range(5_400, 6_000)])
-    expect(log).to_contain_text("line 5999")
     expect(page.get_by_text("the newest 5,100 lines")).to_be_visible()  # 500 at once were dropped
+    expect(log.get_by_text("line 2900", exact=True)).to_be_in_viewport()
+    page.get_by_role("button", name="Newest").click()
+    expect(log).to_contain_text("line 5999")
     page.get_by_test_id("log-search").fill("line 599")
     expect(page.get_by_text("10 of the newest")).to_be_visible()
     claims.finish(engine, run_id, claim.epoch, State.failed, "enough said")

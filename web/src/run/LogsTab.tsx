@@ -1,6 +1,6 @@
 import { Button, Skeleton, Switch, TextInput } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
-import { useEffect, useMemo, useRef, useState } from "react";
+import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "react";
 import type { LogLine, Run } from "~/api/model";
 import { isLive, logsQuery, MOST_LINES } from "~/api/queries";
 import { Empty, Failure } from "~/ui/Empty";
@@ -76,6 +76,13 @@ interface WindowProps {
 function Window({ lines, needle, isFollowing, setFollowing }: WindowProps) {
   const box = useRef<HTMLDivElement>(null);
   const [top, setTop] = useState(0);
+  const before = useRef(lines);
+  useLayoutEffect(() => {
+    // Lines dropped at the head (live.ts) must not move those that are being read.
+    const dropped = lines[0] ? before.current.findIndex((line) => line.seq === lines[0]?.seq) : 0;
+    if (dropped > 0 && !needle && box.current) box.current.scrollTop -= dropped * LINE;
+    before.current = lines;
+  }, [lines, needle]);
   useEffect(() => {
     if (isFollowing && box.current) box.current.scrollTop = box.current.scrollHeight;
   }, [isFollowing, lines]);
