@@ -49,7 +49,11 @@ export default function LogsTab({ run }: { run: Run }) {
             {logs.data.length >= MOST_LINES && "the newest "}
             {count(logs.data.length)} {logs.data.length === 1 ? "line" : "lines"}
           </span>
-          {logs.data.length >= MOST_LINES && <code title="Prints every line in a terminal">laser logs {run.id}</code>}
+          {logs.data.length >= MOST_LINES && (
+            <span className="faint">
+              all: <code>laser logs {run.id}</code>
+            </span>
+          )}
           <Switch size="xs" label="Follow" checked={isFollowing} onChange={(event) => setFollowing(event.currentTarget.checked)} data-testid="log-follow" />
         </>
       }
