@@ -112,7 +112,7 @@ class LaserCodedStore(_Fused):
     codes: Literal["fixed", "variable"] = option(
         "fixed",
         "How long a direction's codes are: all alike, or short for frequent values, which hold a fifth less, clip nothing "
-        "and take longer to read.",
+        "and take longer to read, twice a step's time where sites keep hundreds of directions.",
     )
     keep: Literal["sublayer", "call"] = option(
         "sublayer",

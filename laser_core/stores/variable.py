@@ -45,7 +45,7 @@ def plan(shares_K: Float[Tensor, "K"], distortion: float) -> Plan:
     shares_K = shares_K.double().cpu()
     level = water_level(shares_K, distortion)
     coded = max(1, int((shares_K > level).sum()))
-    # Half a bit more than the entropy of a uniformly quantised normal variable, ½ log₂ (2πe σ² / Δ²), and never below one.
+    # The entropy of a uniformly quantised normal variable, ½ log₂ (2πe σ² / Δ²), and a quarter of a bit; never below one.
     bits_A = ((shares_K[:coded] / max(12 * level, 1e-300)).log2() / 2 + 2.3).clamp(1, MOST_UNARY + MOST_LOWER)
     return Plan(coded, len(shares_K), level / (float(shares_K.sum()) or 1.0), float(bits_A.sum()) + 8)
 

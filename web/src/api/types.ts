@@ -3299,7 +3299,7 @@ export interface components {
              */
             code_loss: number;
             /**
-             * @description How long a direction's codes are: all alike, or short for frequent values, which hold a fifth less, clip nothing and take longer to read.
+             * @description How long a direction's codes are: all alike, or short for frequent values, which hold a fifth less, clip nothing and take longer to read, twice a step's time where sites keep hundreds of directions.
              * @default fixed
              * @enum {string}
              */
