@@ -9,11 +9,13 @@ Shapes: N rows, D width of the site, K rank, M probe directions (K and a few mor
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from laser_core.distributed import summed
 from laser_core.events import Trace
@@ -24,9 +26,11 @@ if TYPE_CHECKING:
 Event = Literal["init", "update", "grow", "shrink", "reset", "fallback"]
 
 OVERSAMPLING = 8  # probe directions beyond the rank: they learn the directions that growth will need
-GROWTH_MARGIN = 0.2  # a rank grows until it holds ε plus this share of 1 - ε,
+MARGIN = 0.2  # share of 1 - ε that a new rank leaves beyond ε,
+MOST_MARGIN = 0.8  # and at most, with what the batch after usually takes away
 TURNED = 0.02  # share of a given rank's energy that is missing where its subspace has turned away
-SHRINK_MARGIN = 0.4  # and shrinks only where it held, and will hold, ε plus this share, so that it doesn't swing
+ROWS_PER_DIRECTION, LEAST_ROWS = 4, 1024  # of a step, for an update: more cost time, and fit the next step no better
+REST_IN_FULL = 16  # how many times as long as other sites one that is kept in full may go without a look
 
 
 # --- mathematics -------------------------------------------------------------------------------------------------------
@@ -47,11 +51,14 @@ def refined(
     them where the probe held most of the energy. float64.
     """
     probe, sketch = probe.double(), sketch.double()
-    basis, triangle = torch.linalg.qr(sketch)
     small = probe.T @ sketch
-    inverse = torch.linalg.pinv((small + small.T) / 2, rtol=1e-6, hermitian=True)
-    energies, rotation = torch.linalg.eigh(triangle @ inverse @ triangle.T)
-    return basis @ rotation.flip(-1), energies.flip(-1).clamp_min(0)
+    known_M, rotation = torch.linalg.eigh((small + small.T) / 2)
+    is_known_M = known_M > 1e-6 * known_M[-1]
+    root = sketch @ (rotation[:, is_known_M] * known_M[is_known_M].rsqrt())  # root · rootᵀ is the approximation
+    energies, rotation = torch.linalg.eigh(root.T @ root)
+    directions = (root @ (rotation * energies.rsqrt())).flip(-1)
+    missing = len(known_M) - len(energies)
+    return extended(directions, len(known_M), seed=0), F.pad(energies.flip(-1), (0, missing))
 
 
 def least_rank(energies: Float[Tensor, "M"], total: float, share: float) -> int:
@@ -64,7 +71,7 @@ def drift(before: Float[Tensor, "D K"], after: Float[Tensor, "D J"]) -> float:
     """Sine of the largest principal angle between two subspaces (of the smaller one to the larger)."""
     small, large = sorted((before.double(), after.double()), key=lambda basis: basis.shape[-1])
     outside = small - large @ (large.T @ small)
-    return min(1.0, float(torch.linalg.matrix_norm(outside, 2)))
+    return min(1.0, math.sqrt(max(0.0, float(torch.linalg.eigvalsh(outside.T @ outside)[-1]))))
 
 
 def extended(basis: Float[Tensor, "D J"], columns: int, seed: int) -> Float[Tensor, "D M"]:
@@ -108,8 +115,10 @@ class SubspaceTracker:
         self.basis: Tensor | None = None
         self.shares = torch.zeros(0, dtype=torch.float64)  # of the energy, along the basis's directions, descending
         self.updates = 0
-        self.rows = 0  # of this step
+        self.rows = 0  # of this step,
+        self._rows_before = 0  # and of the last that was observed
         self._misses = 0
+        self._fall = 0.0  # energy that a basis holds less of the next update's batch than of its own, a running mean
         self._interval, self._next_step = 1, 0
         self._probe: Tensor | None = None
         self._collects: Literal["nothing", "gram", "sketch"] = "nothing"
@@ -137,27 +146,41 @@ class SubspaceTracker:
         self._collects = "nothing"
         if not (due or self.is_due(step)):
             return
-        may_return = self.policy.adapt and self.policy.energy < 1
-        if self.updates == 0 or self._misses >= self.policy.patience or (self.basis is None and may_return):
+        if self.updates == 0 or self._is_lost:
             self._collects = "gram"
-        elif self.basis is not None:
-            self._collects = "sketch"
+        elif self._probe is not None:  # one that is nearly as wide as the site costs more than the whole
+            self._collects = "gram" if 2 * self._probe.shape[-1] > self.width else "sketch"
+
+    @property
+    def _is_lost(self) -> bool:
+        """Whether the next update finds the rank anew: its basis no longer follows, or there is none."""
+        may_return = self.policy.adapt and self.policy.energy < 1
+        return self._misses >= self.policy.patience or (self.basis is None and may_return)
 
     def observe(self, x_ND: Tensor) -> None:
         """Adds the activations of one recursion step to what this step's update will be made from."""
-        x_ND = x_ND.detach().float()
         if not self.rows:
             self._held, self._totals = [], []
             columns = self.width if self._probe is None or self._collects == "gram" else self._probe.shape[-1]
-            self._collected = torch.zeros(self.width, columns, dtype=torch.float64, device=x_ND.device)
+            self._collected = torch.zeros(self.width, columns, device=x_ND.device)
         self.rows += len(x_ND)
-        self._totals.append(x_ND.square().sum())
-        if self._collects == "gram":
-            self._collected += x_ND.T @ x_ND
-        elif self._probe is not None:
+        x_ND = self._some(x_ND.detach()).float()
+        self._totals.append(x_ND.norm())
+        coordinates_NM = x_ND
+        if self._probe is not None:
             coordinates_NM = x_ND @ self._probe
-            self._held.append(coordinates_NM[:, : self.rank].square().sum())
-            self._collected += x_ND.T @ coordinates_NM
+            self._held.append(coordinates_NM[:, : self.rank].norm())
+        self._collected.addmm_(x_ND.T, x_ND if self._collects == "gram" else coordinates_NM)
+
+    def _some(self, x_ND: Tensor) -> Tensor:
+        """One row of every so many, others at each recursion step and update. So many has no divisor in common with the rows,
+        therefore none with a puzzle's positions, and all of these are seen."""
+        stride = self._rows_before // max(LEAST_ROWS, ROWS_PER_DIRECTION * self.width)
+        if stride <= 1:
+            return x_ND
+        while math.gcd(stride, len(x_ND)) > 1:
+            stride += 1
+        return x_ND[(self.updates + len(self._totals)) % stride :: stride]
 
     def end_step(self, step: int) -> Trace | None:
         """Updates the basis from what was observed; the trace of it, or None where nothing was."""
@@ -165,20 +188,20 @@ class SubspaceTracker:
         if collected == "nothing" or not self.rows:
             return None
         self._collected = summed(self._collected)  # of the whole batch, so that all processes derive the same basis
-        totals, held = (summed(torch.stack(sums).double()) if sums else None for sums in (self._totals, self._held))
+        totals, held = (
+            summed(torch.stack(norms).double().square()) if norms else None for norms in (self._totals, self._held)
+        )
         assert totals is not None
         total, before = float(totals.sum()), self.basis
         fidelities = () if held is None else tuple((held / totals).nan_to_num(1.0).clamp_max(1.0).tolist())
+        fidelity = 1.0 if held is None or not total else float(held.sum()) / total
         if collected == "gram":
             directions, energies = spectrum(self._collected)
-            fidelity = 1.0 if before is None else _share(self._collected, before, total)
-            event = self._choose_from_spectrum(energies, total)
         else:
             assert self._probe is not None
-            assert held is not None
             directions, energies = refined(self._probe, self._collected)
-            fidelity = float(held.sum()) / total if total else 1.0
-            event = self._choose_from_sketch(energies, total, fidelity)
+        event = self._choose(energies, total, fidelity)
+        self._rows_before = self.rows
         self.known = directions, energies / total if total else energies
         self._adopt(*self.known)
         self._schedule(step)
@@ -203,45 +226,54 @@ class SubspaceTracker:
 
         Early in training subspaces turn within a few steps (fidelity .3 after ten); later they hardly move.
         """
-        settled = self.basis is None or not self.policy.adapt
         longest = self.policy.update_every
-        self._interval = longest if settled else 1 if self._misses else min(2 * self._interval, longest)
+        if self.basis is None:
+            self._interval = min(max(longest, 2 * self._interval), REST_IN_FULL * longest)
+        elif self.policy.adapt:
+            self._interval = 1 if self._misses else min(2 * self._interval, longest)
+        else:
+            self._interval = longest
         self._next_step = step + self._interval
 
-    def _target(self, margin: float) -> float:
-        return self.energy + margin * (1 - self.energy)
+    def _choose(self, energies: Tensor, total: float, fidelity: float) -> Event:
+        if self.basis is not None:
+            fall = min(1 - self.energy, max(0.0, float(self.shares.sum()) - fidelity))  # not to be led by a jump
+            self._fall = (self._fall + fall) / 2
+        if self.updates == 0 or self._is_lost:
+            return self._choose_anew(energies, total)
+        if not self.policy.adapt:
+            return "update"
+        rank = self._least_rank(energies, total)
+        if fidelity < self.energy:
+            self._misses += 1
+            self.rank = min(max(self.rank + 1, rank), len(energies))
+            return "fallback" if self._beyond_break_even() else "grow"
+        self._misses = 0
+        if fidelity >= self.energy + MARGIN * (1 - self.energy) and rank <= self.rank - max(1, self.rank // 8):
+            self.rank = rank
+            return "shrink"
+        return "update"
 
-    def _choose_from_spectrum(self, energies: Tensor, total: float) -> Event:
+    def _choose_anew(self, energies: Tensor, total: float) -> Event:
         first, was_full = self.updates == 0, self.basis is None
         self._misses = 0
-        if first and self.policy.rank:
-            rank = self.policy.rank
-        elif self.policy.energy >= 1:
-            rank = self.width
+        if self.policy.energy >= 1 and not (first and self.policy.rank):
+            self.rank = self.width
+        elif first:
+            self.rank = min(self.policy.rank or max(1, least_rank(energies, total, self.energy)), self.width)
         else:
-            margin = 0.0 if first else SHRINK_MARGIN if was_full else GROWTH_MARGIN
-            rank = least_rank(energies, total, self._target(margin))
-        self.rank = max(1, min(rank, self.width))
+            self.rank = self._least_rank(energies, total)
         if self._beyond_break_even():
             return "fallback"
         if first:
             return "init"
         return "shrink" if was_full else "reset"
 
-    def _choose_from_sketch(self, energies: Tensor, total: float, fidelity: float) -> Event:
-        if not self.policy.adapt:
-            return "update"
-        if fidelity < self.energy:
-            self._misses += 1
-            rank = max(self.rank + 1, least_rank(energies, total, self._target(GROWTH_MARGIN)))
-            self.rank = min(rank, len(energies), self.width)
-            return "fallback" if self._beyond_break_even() else "grow"
-        self._misses = 0
-        rank = max(1, least_rank(energies, total, self._target(SHRINK_MARGIN)))
-        if fidelity >= self._target(SHRINK_MARGIN) and rank <= self.rank - max(1, self.rank // 8):
-            self.rank = rank
-            return "shrink"
-        return "update"
+    def _least_rank(self, energies: Tensor, total: float) -> int:
+        """With room for the next batch, of which a basis holds less than of the one that it was made from."""
+        may_lose = 1 - self.energy
+        margin = min(MOST_MARGIN, MARGIN + self._fall / max(may_lose, 1e-12))
+        return max(1, min(least_rank(energies, total, self.energy + margin * may_lose), self.width))
 
     def _beyond_break_even(self) -> bool:
         """Where codes and basis take no less than the activations themselves, these are kept, exactly."""
@@ -285,7 +317,7 @@ class SubspaceTracker:
     def state_dict(self) -> dict[str, Any]:
         """Tensors and JSON values; call between training steps."""
         state: dict[str, Any] = {"width": self.width, "rank": self.rank, "updates": self.updates}
-        state |= {"energy": self.energy, "misses": self._misses}
+        state |= {"energy": self.energy, "misses": self._misses, "fall": self._fall, "rows": self._rows_before}
         state |= {"interval": self._interval, "next_step": self._next_step}
         return state if self._probe is None else state | {"probe": self._probe, "shares": self.shares}
 
@@ -293,14 +325,10 @@ class SubspaceTracker:
         """Takes up where ``state_dict`` left off, to the bit."""
         self.width, self.rank, self.updates = state["width"], state["rank"], state["updates"]
         self.energy, self._misses = state["energy"], state["misses"]
+        self._fall, self._rows_before = state.get("fall", 0.0), state.get("rows", 0)  # older checkpoints lack them
         self._interval, self._next_step = state["interval"], state["next_step"]
         self.basis = self._probe = None
         self._is_in_full = "probe" not in state
         if not self._is_in_full:
             self._point(state["probe"])
             self.shares = state["shares"]
-
-
-def _share(gram: Tensor, basis: Tensor, total: float) -> float:
-    wide = basis.double()
-    return float((wide * (gram @ wide)).sum()) / total if total else 1.0

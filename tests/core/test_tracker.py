@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from laser_core.tracker import Policy, SubspaceTracker, drift, extended, least_rank, refined, spectrum
+from laser_core.tracker import LEAST_ROWS, Policy, SubspaceTracker, drift, extended, least_rank, refined, spectrum
 
 WIDTH, ROWS = 24, 400
 EVERY_STEP = Policy(energy=0.95, update_every=1, patience=3)
@@ -183,15 +183,18 @@ def test_rank_grows_and_shrinks_with_the_streams():
 
 
 def test_a_site_kept_in_full_comes_back_when_its_spectrum_allows():
+    """Looks at it come at intervals that double, up to a limit."""
     tracker = SubspaceTracker("s", WIDTH, EVERY_STEP)
     everything = orthonormal(WIDTH)
-    events = []
-    for step in range(1, 8):
-        planted = WIDTH if step < 4 else 3
-        events.append(update(tracker, step, stream(everything[:, :planted], step, rows=60)).event)
-    assert events[:3] == ["fallback"] * 3
-    assert events[3] == "shrink"
-    assert tracker.rank == 3
+    traces = {}
+    for step in range(1, 80):
+        planted = WIDTH if step < 40 else 3
+        traces[step] = update(tracker, step, stream(everything[:, :planted], step, rows=60))
+    looked = [step for step, trace in traces.items() if trace is not None]
+    assert looked[:7] == [1, 3, 7, 15, 31, 47, 48]
+    assert [traces[step].event for step in looked[:5]] == ["fallback"] * 5
+    assert traces[47].event == "shrink"
+    assert traces[47].rank == tracker.rank == 3
     assert tracker.basis.shape == (WIDTH, 3)
 
 
@@ -212,6 +215,49 @@ def test_updates_come_at_doubling_intervals_and_at_once_after_a_miss():
     assert steps == [1, 3, 7, 13, 19, 25, 26, 28, 32]
     fixed = SubspaceTracker("s", WIDTH, Policy(rank=3, adapt=False, update_every=4))
     assert [step for step in range(1, 14) if update(fixed, step, stream(orthonormal(3), step))] == [1, 5, 9, 13]
+
+
+@pytest.mark.parametrize("rank", [4, 20])
+def test_a_sample_of_many_rows_stands_for_all(rank):
+    """From the second step on, whether the update is made from a sketch or, where the basis is wide, from all directions."""
+    tracker = SubspaceTracker("s", WIDTH, Policy(rank=rank, adapt=False, update_every=1))
+    basis = orthonormal(WIDTH)[:, :rank]
+    for step in range(1, 6):
+        x = stream(basis, step, rows=30 * LEAST_ROWS)
+        held = None if tracker.basis is None else float((x @ tracker.basis).square().sum() / x.square().sum())
+        trace = update(tracker, step, *x.chunk(6))
+        exact = spectrum(x.T @ x)[0][:, :rank].float()
+        assert (x @ tracker.basis).square().sum() >= 0.999 * (x @ exact).square().sum()
+        assert held is None or trace.fidelity == pytest.approx(held, abs=2e-3)
+        assert held is None or len(trace.fidelities) == 6
+        assert trace.saved_bytes == (len(x) + WIDTH) * rank * 4
+
+
+@pytest.mark.parametrize("positions", [2, 3, 5, 81])
+def test_a_sample_sees_every_position(positions):
+    """Energy in one position of a puzzle alone is found whichever it is."""
+    rows = 30 * LEAST_ROWS // positions * positions
+    for position in range(min(positions, 7)):
+        tracker = SubspaceTracker("s", WIDTH, Policy(rank=1, adapt=False, update_every=1))
+        x = torch.zeros(rows, WIDTH)
+        x[position::positions, 3] = 1
+        update(tracker, 1, torch.ones(rows, WIDTH))
+        traces = [update(tracker, step, x) for step in (2, 3)]
+        assert traces[-1].fidelity > 0.99
+
+
+def test_a_rank_leaves_room_for_what_the_next_batch_takes_away():
+    """Batches of few rows: a basis fits its own better than the next, and yet the next ones are held."""
+    tracker, everything = SubspaceTracker("s", WIDTH, EVERY_STEP), orthonormal(WIDTH)
+    scales = 0.7 ** torch.arange(WIDTH)
+    traces = []
+    for step in range(1, 200):
+        generator = torch.Generator().manual_seed(step)
+        traces.append(update(tracker, step, (torch.randn(12, WIDTH, generator=generator) * scales) @ everything.T))
+    fidelities = [trace.fidelity for trace in traces[20:]]
+    assert sum(fidelities) / len(fidelities) > EVERY_STEP.energy
+    assert "reset" not in [trace.event for trace in traces[20:]]
+    assert max(trace.rank for trace in traces[20:]) < WIDTH / 2
 
 
 def test_state_resumes_to_the_bit():
