@@ -11,7 +11,6 @@ import numpy as np
 import torch
 
 from laser_core.config import ConfigError, Device, Problem
-from laser_core.config.training import Precision
 from laser_core.distributed import size
 
 
@@ -24,15 +23,15 @@ def choose_device(wanted: Device) -> torch.device:
     return torch.device("cuda" if use_gpu else "cpu")
 
 
-def check_precision(device: torch.device, precision: Precision) -> None:
+def check_precision(device: torch.device, precision: str, field: str = "training.precision") -> None:
     """Raises ConfigError where ``bfloat16`` is wanted and the GPU has none; CPUs compute it in any case, some slowly."""
     if (
         precision == "bfloat16"
         and device.type == "cuda"
         and not torch.cuda.is_bf16_supported(including_emulation=False)
     ):
-        message = f"{torch.cuda.get_device_name(device)} has no bfloat16; use float32"
-        raise ConfigError(Problem("training.precision", message))
+        message = f"{torch.cuda.get_device_name(device)} has no bfloat16; leave this at its default"
+        raise ConfigError(Problem(field, message))
 
 
 def device_name(device: torch.device) -> str:

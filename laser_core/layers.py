@@ -92,10 +92,13 @@ class SelfAttention(nn.Module):
         query, key, value = self._by_head(qkv)
         if self.rope:
             query, key = (self._turn(x, torch.empty_like(x), 1) for x in (query, key))
-        inputs = tuple(x.detach().requires_grad_() for x in (query, key, value))
-        with torch.enable_grad():
+        kind = qkv.device.type
+        wide = torch.float32 if kind == "cpu" else query.dtype  # a CPU takes three times as long in bfloat16
+        inputs = tuple(x.detach().to(wide).requires_grad_() for x in (query, key, value))
+        d_heads = d_out.to(wide).reshape(*d_out.shape[:2], self.heads, -1).transpose(1, 2)
+        with torch.enable_grad(), torch.autocast(kind, enabled=False):
             out = F.scaled_dot_product_attention(*inputs)
-        gradients = torch.autograd.grad(out, inputs, d_out.reshape(*d_out.shape[:2], self.heads, -1).transpose(1, 2))
+            gradients = torch.autograd.grad(out, inputs, d_heads)
         d_qkv = torch.empty_like(qkv)
         for number, (gradient, place) in enumerate(zip(gradients, self._by_head(d_qkv), strict=True)):
             if self.rope and number < 2:
@@ -156,8 +159,13 @@ class Sublayer(nn.Module):
     def forward(self, x_BLD: Tensor, store: ActivationStore) -> tuple[Tensor, Tensor]:
         """The output (B, L, D) and the norm's inverse norms, (B, L, 1) or (B, D, 1) when transposed."""
         x = self.turned(x_BLD)
-        y, inverse_norm = self.norm(x + self.outer(self.core(self.inner(x, store)), store))
+        y, inverse_norm = self.rest(x, self.inner(x, store), store)
         return self.turned(y), inverse_norm
+
+    def rest(self, x: Tensor, before: Tensor, store: ActivationStore) -> tuple[Tensor, Tensor]:
+        """What ``forward`` does once ``before``, the inner layer's output, is there; all turned."""
+        y, inverse_norm = self.norm(x + self.outer(self.core(before), store))
+        return y, inverse_norm
 
     def turned(self, x: Tensor) -> Tensor:
         """Turns (B, L, D) so that the dimension this sublayer works along is last, and back."""

@@ -60,6 +60,7 @@ def train(
     """
     device = choose_device(config.device)
     check_precision(device, config.training.precision)
+    check_precision(device, getattr(config.store, "backward", "same"), "store.backward")
     distributed.check_shares(config.training.batch_size)
     if checkpoint:
         # Parsed, so that an option that is younger than the checkpoint has the value it had when there was none.

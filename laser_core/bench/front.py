@@ -6,6 +6,7 @@ and a step's time is a ratio to eager's of the same round. Weights stay as they 
 
 from __future__ import annotations
 
+import dataclasses
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -39,6 +40,10 @@ class Contender:
     step_times: list[float] = field(default_factory=list)
     fidelities: list[tuple[float, float]] = field(default_factory=list)  # cosine, relative error
     skipped: str = ""  # why it can't be measured here
+
+    def at(self, here: Situation) -> Situation:
+        """The situation in the precision that it is compared in."""
+        return dataclasses.replace(here, half=here.half or self.compared.half)
 
 
 def contenders(subject: Subject, compared: Sequence[Compared]) -> list[Contender]:
@@ -83,7 +88,7 @@ def compare(subject: Subject, stage: Stage, field_: list[Contender], repetitions
         tell(f"{what}: round {round_} of {BASES + repetitions}")
         _round(field_, here, round_, subject.device)
     tell(f"{what}: bytes")
-    held = [_bytes(each, here, subject.device) for each in field_]
+    held = [_bytes(each, each.at(here), subject.device) for each in field_]
     with torch.no_grad():
         loss = float(here.loss(field_[0].model)) / len(here.batch.inputs_BS)
     eager, checkpoint = (_times_of(field_, compared) for compared in (EAGER, CHECKPOINT))
@@ -107,7 +112,7 @@ def _round(field_: list[Contender], here: Situation, round_: int, device: torch.
         if each.skipped:
             continue
         try:
-            elapsed, gradient = step(each.model, here, round_, device)
+            elapsed, gradient = step(each.model, each.at(here), round_, device)
         except RuntimeError as error:  # no memory, or no compiler that works
             each.skipped = f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
             each.model.zero_grad()

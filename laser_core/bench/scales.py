@@ -37,6 +37,7 @@ class Compared:
     setting: str
     store: Store = NONE
     compile_budget: float | None = None  # its share of eager's activations
+    half: bool = False  # forward and backward under bfloat16 autocast, whatever the others do
 
 
 EAGER = Compared("eager", "none")
@@ -49,10 +50,13 @@ def coded(store: LaserCodedStore) -> Compared:
     parts += [f"weights {store.weight_energy:g}"] if store.weight_energy < 1 else []
     parts += ["variable"] if store.codes == "variable" else []
     parts += ["per call"] if store.keep == "call" else []
+    parts += ["bfloat16"] if store.backward == "bfloat16" else []
     return Compared("laser-coded", ", ".join(parts), store)
 
 
 AS_IT_COMES = coded(LaserCodedStore())
+IN_HALF = coded(LaserCodedStore(backward="bfloat16"))
+CALL_IN_HALF = coded(LaserCodedStore(keep="call", backward="bfloat16"))
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,7 @@ class Scale:
     stages: tuple[Stage, ...] = ("init", "mid", "late")
     latent_steps: tuple[int, ...] = (6,)
     depths: tuple[int, ...] = (6, 12, 24)  # the first is what others are fractions of
-    consecutive: int = 24  # training steps that trackers are followed over
+    consecutive: int = 60  # training steps that trackers are followed over
     half: bool = False  # bfloat16 autocast
 
     def run(self, block: Block, latent_steps: int, device: Device) -> TrainConfig:
@@ -97,13 +101,17 @@ def every_store(width: int) -> tuple[Compared, ...]:
         coded(LaserCodedStore(codes="variable")),
         coded(LaserCodedStore(energy=0.9995, code_loss=1.0, codes="variable")),
         coded(LaserCodedStore(keep="call")),
+        IN_HALF,
+        CALL_IN_HALF,
         Compared("quant", "8 bits, group 64", QuantStore(bits=8)),
         Compared("quant", "4 bits, group 64", QuantStore(bits=4)),
         Compared("quant", "4 bits, group 32", QuantStore(bits=4, group=32)),
+        Compared("quant", "4 bits, group 64, bfloat16", QuantStore(bits=4, backward="bfloat16")),
         Compared("asi", "k = D/4", AsiStore(rank=width // 4)),
         Compared("random", "k = D/4", RandomStore(rank=width // 4)),
         Compared("compile", "budget 0.5", compile_budget=0.5),
         Compared("compile", "budget 0.3", compile_budget=0.3),
+        Compared("autocast", "bfloat16", half=True),
     )
 
 

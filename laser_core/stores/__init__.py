@@ -17,6 +17,7 @@ from laser_core.config import (
 from laser_core.stores.asi import Asi, Random
 from laser_core.stores.base import ActivationStore
 from laser_core.stores.checkpoint import Checkpoint
+from laser_core.stores.fused import Fused
 from laser_core.stores.laser import Laser
 from laser_core.stores.laser_coded import LaserCoded, VariablyCoded
 from laser_core.stores.laser_fused import LaserFused
@@ -37,19 +38,24 @@ def make_store(config: Store, seed: int = 0) -> ActivationStore:
         case LaserStore():
             return Laser(_policy(config), config.budget_fraction)
         case LaserFusedStore():
-            return LaserFused(_policy(config), config.budget_fraction, config.weight_energy)
+            return _again(config, LaserFused(_policy(config), config.budget_fraction, config.weight_energy))
         case LaserCodedStore():
             policy, budget = _policy(config, CODE_BITS), config.budget_fraction
             made = LaserCoded if config.codes == "fixed" else VariablyCoded
-            return made(policy, budget, config.weight_energy, config.code_loss, config.keep, seed)
+            return _again(config, made(policy, budget, config.weight_energy, config.code_loss, config.keep, seed))
         case QuantStore():
-            return Quant(config.bits, config.group, seed)
+            return _again(config, Quant(config.bits, config.group, seed))
         case AsiStore():
             return Asi(config.rank)
         case RandomStore():
             return Random(config.rank, seed)
         case AutoStore():
             raise ValueError("store: auto is chosen by a calibration, not made")
+
+
+def _again(config: LaserFusedStore | LaserCodedStore | QuantStore, store: Fused) -> Fused:
+    store.half = config.backward == "bfloat16"
+    return store
 
 
 def _policy(config: LaserStore | LaserFusedStore | LaserCodedStore, bits: int = 32) -> Policy:

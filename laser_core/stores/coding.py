@@ -5,7 +5,7 @@ expected distortion stays within what is allowed, so all directions end on nearl
 can draw is added before rounding and subtracted after it: codes are unbiased, as with stochastic rounding, at half of its
 noise (Δ²/12 instead of Δ²/6).
 
-Shapes: B batch, L positions, K directions, W words of 24 bits per row.
+Shapes: B batch, L positions, N = B · L rows, K directions, W words of 24 bits per row.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch import Tensor
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
 
-    Packed = tuple[Tensor, Tensor]  # of every word (B, L, W) the lower 16 bits (int16) and the upper 8 (uint8)
+    Packed = tuple[Tensor, Tensor]  # of every word (W, N) the lower 16 bits (int16) and the upper 8 (uint8)
 
 WORD_BITS = 24  # the widest whole numbers that float32 holds exactly
 
@@ -96,7 +96,8 @@ class Layout:
     place_KW: Tensor  # one 2^shift per direction: codes · place = words
     word_K: Tensor  # the word of each direction,
     shift_K: Tensor  # its lowest bit there,
-    mask_K: Tensor  # and 2^b - 1
+    mask_K: Tensor  # and 2^b - 1,
+    most_K: Tensor  # which is the highest level, in float32
 
     @property
     def bytes_per_row(self) -> int:
@@ -154,7 +155,17 @@ def _layout(widths: list[int], words: list[list[int]], device: torch.device) -> 
     mask_K = (1 << widths_K.int()) - 1
     middle_K = mask_K / 2
     inside_K = (middle_K - 0.5).clamp_min(0.5)
-    tensors = (widths_K, torch.tensor(STEPS)[widths_K], middle_K, inside_K, place_KW, word_K, shift_K, mask_K)
+    tensors = (
+        widths_K,
+        torch.tensor(STEPS)[widths_K],
+        middle_K,
+        inside_K,
+        place_KW,
+        word_K,
+        shift_K,
+        mask_K,
+        mask_K.float(),
+    )
     return Layout(*(tensor.to(device) for tensor in tensors))
 
 
@@ -167,22 +178,29 @@ def encode(coordinates: Float[Tensor, "B L K"], layout: Layout, seed: int) -> tu
     A step that is best for normal variables clips too much of activations, whose tails are heavier, and clipping is a bias;
     one that clips nothing is too coarse. The geometric mean of the two lost least of what was tried (docs/experiments.md).
     """
-    flat_NK = coordinates.flatten(0, 1)
-    deviation_K = flat_NK.square().mean(0).sqrt_()
-    widest_K = flat_NK.abs().amax(0) / layout.inside_K
+    scratch = coordinates.square()  # one for all, because memory of this size is slow to come by
+    deviation_K = scratch.mean((0, 1)).sqrt_()
+    widest_K = torch.abs(coordinates, out=scratch).amax((0, 1)) / layout.inside_K
     step_K = (deviation_K * layout.steps_K * widest_K).sqrt_().clamp_min_(torch.finfo(torch.float32).tiny)
-    levels = torch.addcmul(_offset(layout, coordinates.shape[1], seed), coordinates, 1 / step_K).round_()
-    levels = levels.clamp_min_(0).minimum(layout.mask_K)
-    words = (levels.flatten(0, 1) @ layout.place_KW).int().view(*coordinates.shape[:2], -1)
+    levels = torch.addcmul(_offset(layout, coordinates.shape[1], seed), coordinates, 1 / step_K, out=scratch).round_()
+    levels.clamp_min_(0)
+    torch.minimum(levels, layout.most_K, out=levels)
+    words = (layout.place_KW.T @ levels.flatten(0, 1).T).int()
     return (words.to(torch.int16), (words >> 16).to(torch.uint8)), step_K
 
 
-def decode(packed: Packed, step_K: Float[Tensor, "K"], layout: Layout, seed: int) -> Float[Tensor, "B L K"]:
-    """The coordinates, but for an error of about Δ²/12 in each direction."""
+def decode(
+    packed: Packed, step_K: Float[Tensor, "K"], positions: int, layout: Layout, seed: int
+) -> Float[Tensor, "B L K"]:
+    """The coordinates, but for an error of about Δ²/12 in each direction. In memory direction by direction: to copy a row of
+    words for each is faster than to pick one for each from every row."""
     lower, upper = packed
     words = (lower.int() & 0xFFFF) | (upper.int() << 16)
-    levels = (words.index_select(-1, layout.word_K) >> layout.shift_K) & layout.mask_K
-    return (levels - _offset(layout, lower.shape[1], seed)) * step_K
+    levels_KN = words.index_select(0, layout.word_K)
+    levels_KN.bitwise_right_shift_(layout.shift_K[:, None]).bitwise_and_(layout.mask_K[:, None])
+    levels_KBL = levels_KN.view(len(step_K), -1, positions)
+    offset_KL = _offset(layout, positions, seed).T.contiguous()
+    return (levels_KBL - offset_KL[:, None]).mul_(step_K[:, None, None]).permute(1, 2, 0)
 
 
 def _offset(layout: Layout, positions: int, seed: int) -> Float[Tensor, "L K"]:

@@ -42,6 +42,7 @@ class Fused(ActivationStore, ABC):
     """Sites are a block's input h and middle h1, and the last block's output h2."""
 
     keeps: Literal["sublayer", "call"] = "sublayer"
+    half = False  # whether backward multiplies in bfloat16, whatever the forward pass does
 
     @abstractmethod
     def pack(self, site: str, x_BLD: Tensor) -> Packed:
@@ -86,7 +87,7 @@ class _Call(Function):
                 packs.append(store.pack(site, x_BLD))
                 inverse_norms.append(store.keep(inverse_norm, site, "norm"))
         ctx.store, ctx.sublayers, ctx.sites = store, sublayers, sites
-        ctx.autocast = autocast_as_now(x_BLD)
+        ctx.autocast = torch.autocast(x_BLD.device.type, torch.bfloat16) if store.half else autocast_as_now(x_BLD)
         ctx.reads = [(pack.read, len(pack.tensors)) for pack in packs]
         # A stand-in, not the weight itself: then the gradient wanted is that of weight · (the basis's leading columns).
         given_for = zip(weights, sublayers, strict=False)
@@ -103,8 +104,9 @@ class _Call(Function):
 
 def _call_backward(ctx: Any, gradient_BLD: Tensor) -> tuple[Tensor | None, ...]:
     codes, inverse_norms = _unpacked(ctx)
+    befores: list[Tensor] = []
     if ctx.store.keeps == "call":
-        codes, inverse_norms = _run_again(codes[0], ctx.sublayers)
+        codes, inverse_norms, befores = _run_again(codes[0], ctx.sublayers)
     inner: list[Tensor] = []
     outer: list[Tensor] = []
     y_BLD = codes.pop().decoded()
@@ -114,8 +116,9 @@ def _call_backward(ctx: Any, gradient_BLD: Tensor) -> tuple[Tensor | None, ...]:
         source, weight, rank = sublayer.turned(x_BLD), sublayer.inner.weight, ctx.ranks[index]
         if rank is not None and code.basis is not None:
             source, weight = code.values, ctx.store.projection(ctx.sites[index], weight, code.basis)
+        before = befores.pop() if befores else source @ weight.T
         gradient_BLD, d_inner, d_outer = _sublayer_backward(
-            sublayer, source, weight, rank, y_BLD, inverse_norms.pop(), gradient_BLD
+            sublayer, source[..., :rank], before, y_BLD, inverse_norms.pop(), gradient_BLD
         )
         inner.insert(0, d_inner)
         outer.insert(0, d_outer)
@@ -130,34 +133,31 @@ def _unpacked(ctx: Any) -> tuple[list[Code], list[Tensor]]:
     return [read(*(next(tensors) for _ in range(count))) for read, count in ctx.reads], inverse_norms
 
 
-def _run_again(code: Code, sublayers: list[Sublayer]) -> tuple[list[Code], list[Tensor]]:
-    """What the sublayers between put out, computed from the call's unpacked input."""
-    codes, inverse_norms, x_BLD = [code], [], code.decoded()
+def _run_again(code: Code, sublayers: list[Sublayer]) -> tuple[list[Code], list[Tensor], list[Tensor]]:
+    """What the sublayers between put out, the norms' inverse norms and the inner layers' outputs, from the call's unpacked
+    input."""
+    codes, inverse_norms, befores, x_BLD = [code], [], [], code.decoded()
     for sublayer in sublayers:
-        x_BLD, inverse_norm = sublayer(x_BLD, _EAGER)
+        x = sublayer.turned(x_BLD)
+        befores.append(sublayer.inner(x, _EAGER))
+        y, inverse_norm = sublayer.rest(x, befores[-1], _EAGER)
+        x_BLD = sublayer.turned(y)
         codes.append(Code(x_BLD, None))
         inverse_norms.append(inverse_norm)
-    return codes, inverse_norms
+    return codes, inverse_norms, befores
 
 
 def _sublayer_backward(
-    sublayer: Sublayer,
-    source: Tensor,
-    weight: Tensor,
-    rank: int | None,
-    y_BLD: Tensor,
-    inverse_norm: Tensor,
-    gradient_BLD: Tensor,
+    sublayer: Sublayer, source: Tensor, before: Tensor, y_BLD: Tensor, inverse_norm: Tensor, gradient_BLD: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of the sublayer's input, of ``weight`` (inner(x) = source · weightᵀ; of its first ``rank`` columns) and of
-    the outer weight."""
+    """Gradients of the sublayer's input, of the inner weight (or its stand-in's, where ``source`` is a code) and of the
+    outer weight; ``before`` is what the inner layer put out."""
     y, dy = sublayer.turned(y_BLD), sublayer.turned(gradient_BLD)
     d_sum = inverse_norm * torch.addcmul(dy, y, (dy * y).mean(-1, keepdim=True), value=-1)  # RMSNorm's, from its output
-    before, d_after = source @ weight.T, d_sum @ sublayer.outer.weight
-    after, d_before = sublayer.core.vjp(before, d_after)
+    after, d_before = sublayer.core.vjp(before, d_sum @ sublayer.outer.weight)
     rows_ND = d_sum.reshape(-1, d_sum.shape[-1])
     d_outer = rows_ND.T @ after.reshape(-1, after.shape[-1])
     d_before_NO = d_before.reshape(-1, d_before.shape[-1])
-    d_inner = d_before_NO.T @ source.reshape(-1, source.shape[-1])[:, :rank]
+    d_inner = d_before_NO.T @ source.reshape(-1, source.shape[-1])
     dx = (rows_ND + d_before_NO @ sublayer.inner.weight).view_as(d_sum)  # the residual's gradient keeps its precision
     return sublayer.turned(dx), d_inner, d_outer

@@ -63,7 +63,7 @@ class LaserCoded(LaserFused):
     def encoded(self, site: str, coordinates_BLK: Tensor, seed: int) -> Encoded:
         plan = self.plan(site)
         packed, step_K = encode(coordinates_BLK, plan, seed)
-        return (*packed, step_K), partial(_decoded, plan, seed)
+        return (*packed, step_K), partial(_decoded, coordinates_BLK.shape[1], plan, seed)
 
     def plan(self, site: str) -> Any:
         """Where the bits of the site's directions go, as of its last update."""
@@ -133,8 +133,8 @@ def _read(read: Callable[..., Tensor], *held: Tensor) -> Code:
     return Code(read(*tensors), basis_DK)
 
 
-def _decoded(plan: Layout, seed: int, lower: Tensor, upper: Tensor, step_K: Tensor) -> Tensor:
-    return decode((lower, upper), step_K, plan, seed)
+def _decoded(positions: int, plan: Layout, seed: int, lower: Tensor, upper: Tensor, step_K: Tensor) -> Tensor:
+    return decode((lower, upper), step_K, positions, plan, seed)
 
 
 def _decoded_variable(positions: int, plan: variable.Plan, seed: int, *held: Tensor) -> Tensor:

@@ -96,7 +96,7 @@ def test_the_peak_of_a_backward_pass():
 def test_products_are_those_of_the_formula(of, block, tmp_path):
     if block == "mlp":
         of = subject.subject(SMALL.run("mlp", 2, "cpu"), 2, CPU, tmp_path, quiet)
-    eager, checkpoint, coded = breakdown(of, "late", 1, quiet).values()
+    eager, checkpoint, coded, half, call = breakdown(of, "late", 1, quiet).values()
     model = of.model()
     square, positions, width = 16 * 16, 16, 16
     layers = [
@@ -118,7 +118,10 @@ def test_products_are_those_of_the_formula(of, block, tmp_path):
         assert eager["products"]["backward: attention"] == pytest.approx(2.5 * scores)
         assert checkpoint["products"]["recompute: attention"] == pytest.approx(scores)
     assert eager["bound"] == 1 < checkpoint["bound"]
-    for measured in (eager, checkpoint, coded):
+    assert half["units"] == pytest.approx(coded["units"])
+    assert call["products"]["recompute: products"] == pytest.approx(sum(layers))  # and no inner layer another time
+    assert "backward: inner layers again" not in call["products"]
+    for measured in (eager, checkpoint, coded, half, call):
         assert sum(measured["shares"].values()) == pytest.approx(1)
     assert {"encode: products", "decode: products", "backward: inner layers again"} <= coded["products"].keys()
 
@@ -264,7 +267,7 @@ def test_settings_that_make_no_sense_are_refused(words, capsys):
 def test_the_front_holds_every_store_at_enough_repetitions():
     names = {c.name for c in scales.CORE.compared}
     assert names == {
-        "eager", "checkpoint", "laser", "laser-fused", "laser-coded", "quant", "asi", "random", "compile",
+        "eager", "checkpoint", "laser", "laser-fused", "laser-coded", "quant", "asi", "random", "compile", "autocast",
     }  # fmt: skip
     assert scales.CORE.repetitions >= 15
     assert {"eager", "checkpoint", "laser-fused", "laser-coded"} <= {c.name for c in scales.QUICK.compared}

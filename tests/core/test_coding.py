@@ -83,7 +83,7 @@ def test_every_level_survives_packing(rank, ratio, share, seed):
     assert sum(part.nbytes for part in packed) == 2 * 5 * plan.bytes_per_row
     assert int(plan.widths_K.sum()) <= plan.place_KW.shape[1] * WORD_BITS
     inside = (plan.middle_K * step_K * 0.98) > x.abs()  # not clipped, whatever the dither
-    error = (decode(packed, step_K, plan, seed) - x).abs()
+    error = (decode(packed, step_K, x.shape[1], plan, seed) - x).abs()
     assert (error <= step_K / 2 * 1.01 + 1e-6 * x.abs())[inside & (plan.widths_K > 1)].all()
 
 
@@ -92,7 +92,7 @@ def test_codes_are_unbiased_where_nothing_is_clipped():
     plan = layout(variances, 1e-2 * float(variances.sum()))
     x = (torch.rand(4, 9, 12) - 0.5) * variances.sqrt().float()
     seeds = range(400)
-    decoded = [decode(*encode(x, plan, seed), plan, seed) for seed in seeds]
+    decoded = [decode(*encode(x, plan, seed), x.shape[1], plan, seed) for seed in seeds]
     mean_error = (torch.stack(decoded).mean(0) - x).square().mean(dim=(0, 1))
     one_error = (decoded[0] - x).square().mean(dim=(0, 1))
     assert (mean_error[plan.widths_K > 1] <= 10 / len(seeds) * one_error[plan.widths_K > 1]).all()
@@ -102,5 +102,5 @@ def test_distortion_on_normal_variables_is_the_expected_one():
     variances = decaying(40, 0.9)
     plan = layout(variances, 1e-3 * float(variances.sum()))
     x = torch.randn(64, 30, 40, generator=torch.Generator().manual_seed(0)) * variances.sqrt().float()
-    error = float((decode(*encode(x, plan, 3), plan, 3) - x).square().mean((0, 1)).sum())
+    error = float((decode(*encode(x, plan, 3), x.shape[1], plan, 3) - x).square().mean((0, 1)).sum())
     assert expected_error(variances, plan.widths_K) * 0.9 <= error <= 1.6 * expected_error(variances, plan.widths_K)

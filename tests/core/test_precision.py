@@ -81,8 +81,10 @@ def test_a_gpu_without_bfloat16_is_refused(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "An Old GPU")
     check_precision(torch.device("cuda"), "float32")
     check_precision(torch.device("cpu"), "bfloat16")
-    with pytest.raises(ConfigError, match=r"training.precision: An Old GPU has no bfloat16; use float32"):
+    with pytest.raises(ConfigError, match=r"training.precision: An Old GPU has no bfloat16; leave this at"):
         check_precision(torch.device("cuda"), "bfloat16")
+    with pytest.raises(ConfigError, match=r"store.backward: An Old GPU has no bfloat16; leave this at"):
+        check_precision(torch.device("cuda"), "bfloat16", "store.backward")
 
 
 def test_an_unknown_precision_is_refused(tiny: Make) -> None:

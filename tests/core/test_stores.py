@@ -1,5 +1,7 @@
 """Activation stores: the same forward numbers to the bit, and the gradients that each promises."""
 
+import dataclasses
+
 import pytest
 import torch
 
@@ -229,6 +231,33 @@ def test_rounding_is_drawn_anew_at_every_step_and_the_same_from_one_seed(trial, 
         assert all(torch.equal(x, again.gradients()[name]) for name, x in t.gradients().items())
         seen.append(torch.cat([gradient.flatten() for gradient in t.gradients().values()]))
     assert not torch.equal(seen[1], seen[2])
+
+
+@pytest.mark.parametrize("block", ["attention", "mlp"])
+@pytest.mark.parametrize(
+    "store",
+    [
+        LaserFusedStore(energy=0.99),
+        LaserCodedStore(),
+        LaserCodedStore(keep="call"),
+        LaserCodedStore(codes="variable"),
+        QuantStore(bits=8),
+    ],
+    ids=lambda store: f"{store.kind} {getattr(store, 'keep', '')}",
+)
+def test_backward_in_bfloat16_rounds_the_same_gradient_and_leaves_forward_alone(trial, store, block):
+    wide, narrow = (trial(dataclasses.replace(store, backward=name), block=block) for name in ("same", "bfloat16"))
+    for _ in range(2):
+        wide.step()
+        narrow.step()
+    assert torch.equal(wide.loss(), narrow.loss())
+    gradients = narrow.gradients()
+    for name, gradient in wide.gradients().items():
+        if not gradient.any():
+            continue
+        assert gradients[name].dtype == torch.float32, name
+        assert torch.cosine_similarity(gradient.flatten(), gradients[name].flatten(), 0) > 0.995, name
+    assert any(not torch.equal(gradient, gradients[name]) for name, gradient in wide.gradients().items())
 
 
 @pytest.mark.parametrize("fraction", [0.1, 0.2, 0.4])

@@ -3231,6 +3231,12 @@ export interface components {
              */
             look_every: number;
             /**
+             * @description What backward multiplies in: the same as the forward pass, or bfloat16, whose rounding is small beside what codes lose, in a third of the time where a processor has matrix units for it.
+             * @default same
+             * @enum {string}
+             */
+            backward: "same" | "bfloat16";
+            /**
              * @description Share of the energy whose directions weight gradients use, in fewer of them and sooner; 1 uses the whole basis.
              * @default 1
              */
@@ -3284,6 +3290,12 @@ export interface components {
              */
             look_every: number;
             /**
+             * @description What backward multiplies in: the same as the forward pass, or bfloat16, whose rounding is small beside what codes lose, in a third of the time where a processor has matrix units for it.
+             * @default same
+             * @enum {string}
+             */
+            backward: "same" | "bfloat16";
+            /**
              * @description Share of the energy whose directions weight gradients use, in fewer of them and sooner; 1 uses the whole basis.
              * @default 1
              */
@@ -3313,6 +3325,12 @@ export interface components {
         };
         /** @description Keeps what laser-coded keeps, in groups of integers without a basis: its control. */
         QuantStore: {
+            /**
+             * @description What backward multiplies in: the same as the forward pass, or bfloat16, whose rounding is small beside what codes lose, in a third of the time where a processor has matrix units for it.
+             * @default same
+             * @enum {string}
+             */
+            backward: "same" | "bfloat16";
             /**
              * @description discriminator enum property added by openapi-typescript
              * @enum {string}
