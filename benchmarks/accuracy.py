@@ -29,6 +29,7 @@ STORES: dict[str, dict[str, Any]] = {
     "none": {"kind": "none"},
     "laser": {"kind": "laser"},  # the paper's: linear inputs, energy .95
     "laser-coded": {"kind": "laser-coded"},  # the front's setting, which is the default
+    "laser-coded bfloat16": {"kind": "laser-coded", "backward": "bfloat16"},  # the same, backward in half the digits
     "laser-coded fine": {"kind": "laser-coded", "energy": 0.9999, "code_loss": 1.0},  # a wider basis: slower
     "quant 4": {"kind": "quant", "bits": 4},
     "random": {"kind": "random", "rank": 8},
@@ -57,7 +58,15 @@ TASKS = {
             "model": _MIXER | {"width": 32},
             "training": _TRAINING | {"steps": 1000, "evaluate_every": 200, "checkpoint_every": 250},
         },
-        {"none": 10, "laser-coded": 10, "laser-coded fine": 10, "laser": 10, "quant 4": 10, "random": 3},
+        {
+            "none": 10,
+            "laser-coded": 10,
+            "laser-coded bfloat16": 10,
+            "laser-coded fine": 10,
+            "laser": 10,
+            "quant 4": 10,
+            "random": 3,
+        },
     ),
     "6x6": Task(
         "non-inferiority",

@@ -48,9 +48,14 @@ def size() -> int:
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
+def place() -> int:
+    """Which of them this one is, from 0."""
+    return dist.get_rank() if size() > 1 else 0
+
+
 def leads() -> bool:
     """Whether this one saves checkpoints and tells what happens."""
-    return size() == 1 or dist.get_rank() == 0
+    return place() == 0
 
 
 def check_shares(batch_size: int) -> None:
@@ -62,12 +67,12 @@ def check_shares(batch_size: int) -> None:
 
 def share(x_B: Tensor) -> Tensor:
     """This process's rows of what all have in full."""
-    return x_B if size() == 1 else x_B.chunk(size())[dist.get_rank()]
+    return x_B if size() == 1 else x_B.chunk(size())[place()]
 
 
 def dealt(items: Sequence[T]) -> Sequence[T]:
     """This process's part of what all have in full, for work that is dealt out one by one."""
-    return items if size() == 1 else items[dist.get_rank() :: size()]
+    return items[place() :: size()]
 
 
 def whole(x_R: Tensor) -> Tensor:

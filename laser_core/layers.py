@@ -85,20 +85,24 @@ class SelfAttention(nn.Module):
         query, key, value = self._by_head(qkv)
         if self.rope:
             query, key = self._rotated(query), self._rotated(key)
-        return F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(-2)
+        return self._attention(query, key, value).transpose(1, 2).flatten(-2)
+
+    def _attention(self, *inputs: Tensor) -> Tensor:
+        if inputs[0].device.type == "cpu" and torch.is_autocast_enabled("cpu"):  # three times as long in bfloat16
+            with torch.autocast("cpu", enabled=False):
+                return F.scaled_dot_product_attention(*(x.float() for x in inputs))
+        return F.scaled_dot_product_attention(*inputs)
 
     def vjp(self, qkv: Tensor, d_out: Tensor) -> tuple[Tensor, Tensor]:
         """Output, and gradient of ``qkv``; the rotation's own is a rotation back, so autograd sees the attention alone."""
         query, key, value = self._by_head(qkv)
         if self.rope:
             query, key = (self._turn(x, torch.empty_like(x), 1) for x in (query, key))
-        kind = qkv.device.type
-        wide = torch.float32 if kind == "cpu" else query.dtype  # a CPU takes three times as long in bfloat16
-        inputs = tuple(x.detach().to(wide).requires_grad_() for x in (query, key, value))
-        d_heads = d_out.to(wide).reshape(*d_out.shape[:2], self.heads, -1).transpose(1, 2)
-        with torch.enable_grad(), torch.autocast(kind, enabled=False):
-            out = F.scaled_dot_product_attention(*inputs)
-            gradients = torch.autograd.grad(out, inputs, d_heads)
+        inputs = tuple(x.detach().requires_grad_() for x in (query, key, value))
+        with torch.enable_grad():
+            out = self._attention(*inputs)
+        d_heads = d_out.reshape(*d_out.shape[:2], self.heads, -1).transpose(1, 2)
+        gradients = torch.autograd.grad(out, inputs, d_heads.to(out.dtype))
         d_qkv = torch.empty_like(qkv)
         for number, (gradient, place) in enumerate(zip(gradients, self._by_head(d_qkv), strict=True)):
             if self.rope and number < 2:

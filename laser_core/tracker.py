@@ -2,7 +2,7 @@
 
 The mathematics are plain functions (``spectrum``, ``refined``, ``least_rank``, ``drift``); ``SubspaceTracker`` decides when
 to use them and what rank follows. The D×D covariance is formed only where an exact spectrum is wanted: at the first step,
-at a reset, and at updates of a site that is kept in full. Everything is deterministic.
+at a reset, and at updates of a site that is kept in full or nearly so. Everything is deterministic.
 
 Shapes: N rows, D width of the site, K rank, M probe directions (K and a few more).
 """
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from laser_core.distributed import summed
+from laser_core.distributed import place, size, summed
 from laser_core.events import Trace
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ OVERSAMPLING = 8  # probe directions beyond the rank: they learn the directions 
 MARGIN = 0.2  # share of 1 - ε that a new rank leaves beyond ε,
 MOST_MARGIN = 0.8  # and at most, with what the batch after usually takes away
 TURNED = 0.02  # share of a given rank's energy that is missing where its subspace has turned away
-ROWS_PER_DIRECTION, LEAST_ROWS = 4, 1024  # of a step, for an update: more cost time, and fit the next step no better
+ROWS_PER_DIRECTION, LEAST_ROWS = 4, 1024  # about, of a step for an update: more cost time, and fit the next no better
 REST_IN_FULL = 16  # how many times as long as other sites one that is kept in full may go without a look
 
 
@@ -56,6 +56,8 @@ def refined(
     is_known_M = known_M > 1e-6 * known_M[-1]
     root = sketch @ (rotation[:, is_known_M] * known_M[is_known_M].rsqrt())  # root · rootᵀ is the approximation
     energies, rotation = torch.linalg.eigh(root.T @ root)
+    is_sure = energies > 1e-10 * energies[-1:]
+    energies, rotation = energies[is_sure], rotation[:, is_sure]
     directions = (root @ (rotation * energies.rsqrt())).flip(-1)
     missing = len(known_M) - len(energies)
     return extended(directions, len(known_M), seed=0), F.pad(energies.flip(-1), (0, missing))
@@ -116,7 +118,7 @@ class SubspaceTracker:
         self.shares = torch.zeros(0, dtype=torch.float64)  # of the energy, along the basis's directions, descending
         self.updates = 0
         self.rows = 0  # of this step,
-        self._rows_before = 0  # and of the last that was observed
+        self._rows_before = 0  # and, of all processes, of the last that was observed
         self._misses = 0
         self._fall = 0.0  # energy that a basis holds less of the next update's batch than of its own, a running mean
         self._interval, self._next_step = 1, 0
@@ -173,14 +175,13 @@ class SubspaceTracker:
         self._collected.addmm_(x_ND.T, x_ND if self._collects == "gram" else coordinates_NM)
 
     def _some(self, x_ND: Tensor) -> Tensor:
-        """One row of every so many, others at each recursion step and update. So many has no divisor in common with the rows,
-        therefore none with a puzzle's positions, and all of these are seen."""
-        stride = self._rows_before // max(LEAST_ROWS, ROWS_PER_DIRECTION * self.width)
-        if stride <= 1:
-            return x_ND
-        while math.gcd(stride, len(x_ND)) > 1:
-            stride += 1
-        return x_ND[(self.updates + len(self._totals)) % stride :: stride]
+        """One row of every so many of all processes', others at each recursion step and update. Their distance has no divisor
+        in common with the rows, nor with a puzzle's positions then, so that updates see all of these."""
+        wanted = self._rows_before // max(LEAST_ROWS, ROWS_PER_DIRECTION * self.width)
+        near = (*range(wanted, wanted + wanted // 2 + 1), *range(wanted - 1, 1, -1))
+        stride = next((some for some in near if some > 1 and math.gcd(some, len(x_ND) * size()) == 1), 1)
+        first = self.updates + len(self._totals) - place() * len(x_ND)
+        return x_ND if stride == 1 else x_ND[first % stride :: stride]
 
     def end_step(self, step: int) -> Trace | None:
         """Updates the basis from what was observed; the trace of it, or None where nothing was."""
@@ -201,7 +202,7 @@ class SubspaceTracker:
             assert self._probe is not None
             directions, energies = refined(self._probe, self._collected)
         event = self._choose(energies, total, fidelity)
-        self._rows_before = self.rows
+        self._rows_before = self.rows * size()
         self.known = directions, energies / total if total else energies
         self._adopt(*self.known)
         self._schedule(step)

@@ -104,25 +104,21 @@ class _Call(Function):
 
 def _call_backward(ctx: Any, gradient_BLD: Tensor) -> tuple[Tensor | None, ...]:
     codes, inverse_norms = _unpacked(ctx)
-    befores: list[Tensor] = []
+    inner_ends: list[tuple[Tensor, Tensor]] = []
     if ctx.store.keeps == "call":
-        codes, inverse_norms, befores = _run_again(codes[0], ctx.sublayers)
+        codes, inverse_norms, inner_ends = _run_again(ctx, codes[0])
     inner: list[Tensor] = []
     outer: list[Tensor] = []
     y_BLD = codes.pop().decoded()
     for index in reversed(range(len(ctx.sublayers))):
-        sublayer, code = ctx.sublayers[index], codes.pop()
-        x_BLD = code.decoded()
-        source, weight, rank = sublayer.turned(x_BLD), sublayer.inner.weight, ctx.ranks[index]
-        if rank is not None and code.basis is not None:
-            source, weight = code.values, ctx.store.projection(ctx.sites[index], weight, code.basis)
-        before = befores.pop() if befores else source @ weight.T
+        code = codes.pop()
+        source, before = inner_ends.pop() if inner_ends else _inner_ends(ctx, index, code)
         gradient_BLD, d_inner, d_outer = _sublayer_backward(
-            sublayer, source[..., :rank], before, y_BLD, inverse_norms.pop(), gradient_BLD
+            ctx.sublayers[index], source[..., : ctx.ranks[index]], before, y_BLD, inverse_norms.pop(), gradient_BLD
         )
         inner.insert(0, d_inner)
         outer.insert(0, d_outer)
-        y_BLD = x_BLD
+        y_BLD = code.decoded() if index else y_BLD
     return None, None, None, gradient_BLD, *inner, *outer
 
 
@@ -133,18 +129,25 @@ def _unpacked(ctx: Any) -> tuple[list[Code], list[Tensor]]:
     return [read(*(next(tensors) for _ in range(count))) for read, count in ctx.reads], inverse_norms
 
 
-def _run_again(code: Code, sublayers: list[Sublayer]) -> tuple[list[Code], list[Tensor], list[Tensor]]:
-    """What the sublayers between put out, the norms' inverse norms and the inner layers' outputs, from the call's unpacked
-    input."""
-    codes, inverse_norms, befores, x_BLD = [code], [], [], code.decoded()
-    for sublayer in sublayers:
-        x = sublayer.turned(x_BLD)
-        befores.append(sublayer.inner(x, _EAGER))
-        y, inverse_norm = sublayer.rest(x, befores[-1], _EAGER)
-        x_BLD = sublayer.turned(y)
-        codes.append(Code(x_BLD, None))
+def _inner_ends(ctx: Any, index: int, code: Code) -> tuple[Tensor, Tensor]:
+    """What a sublayer's inner layer takes in, as a code where it came as one, and what it puts out."""
+    sublayer = ctx.sublayers[index]
+    if ctx.ranks[index] is not None and code.basis is not None:
+        projection = ctx.store.projection(ctx.sites[index], sublayer.inner.weight, code.basis)
+        return code.values, code.values @ projection.T
+    source = sublayer.turned(code.decoded())
+    return source, source @ sublayer.inner.weight.T
+
+
+def _run_again(ctx: Any, code: Code) -> tuple[list[Code], list[Tensor], list[tuple[Tensor, Tensor]]]:
+    """What the sublayers between put out, the norms' inverse norms and the inner layers' ends, from the call's input."""
+    codes, inverse_norms, inner_ends = [code], list[Tensor](), list[tuple[Tensor, Tensor]]()
+    for index, sublayer in enumerate(ctx.sublayers):
+        inner_ends.append(_inner_ends(ctx, index, codes[-1]))
+        y, inverse_norm = sublayer.rest(sublayer.turned(codes[-1].decoded()), inner_ends[-1][1], _EAGER)
+        codes.append(Code(sublayer.turned(y), None))
         inverse_norms.append(inverse_norm)
-    return codes, inverse_norms, befores
+    return codes, inverse_norms, inner_ends
 
 
 def _sublayer_backward(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
@@ -155,15 +155,19 @@ class TrackedStore(BasedStore):
                 raise ValueError(f"store state: site {site!r} lacks {error}") from error
 
 
-@dataclass(frozen=True)
+@dataclass
 class Code:
     """Activations in a basis: ``values = x · basis``, or ``x`` itself where there is none."""
 
     values: Float[Tensor, "N K"]
     basis: Float[Tensor, "D K"] | None
+    _decoded: Float[Tensor, "N D"] | None = field(default=None, init=False)
 
     def decoded(self) -> Float[Tensor, "N D"]:
-        return self.values if self.basis is None else self.values @ self.basis.T
+        """The activations; computed once."""
+        if self._decoded is None:
+            self._decoded = self.values if self.basis is None else self.values @ self.basis.T
+        return self._decoded
 
 
 class _StandIn(Function):

@@ -119,7 +119,7 @@ def test_products_are_those_of_the_formula(of, block, tmp_path):
         assert checkpoint["products"]["recompute: attention"] == pytest.approx(scores)
     assert eager["bound"] == 1 < checkpoint["bound"]
     assert half["units"] == pytest.approx(coded["units"])
-    assert call["products"]["recompute: products"] == pytest.approx(sum(layers))  # and no inner layer another time
+    assert call["products"]["recompute: products"] <= 1.001 * sum(layers)  # and no inner layer another time
     assert "backward: inner layers again" not in call["products"]
     for measured in (eager, checkpoint, coded, half, call):
         assert sum(measured["shares"].values()) == pytest.approx(1)

@@ -235,15 +235,34 @@ def test_a_sample_of_many_rows_stands_for_all(rank):
 
 @pytest.mark.parametrize("positions", [2, 3, 5, 81])
 def test_a_sample_sees_every_position(positions):
-    """Energy in one position of a puzzle alone is found whichever it is."""
-    rows = 30 * LEAST_ROWS // positions * positions
+    """Energy in one position of a puzzle alone is found whichever it is, where every 30th row would miss most."""
+    rows = 30_780
+    assert rows // LEAST_ROWS == 30
+    assert rows % 30 == rows % 81 == 0
     for position in range(min(positions, 7)):
         tracker = SubspaceTracker("s", WIDTH, Policy(rank=1, adapt=False, update_every=1))
         x = torch.zeros(rows, WIDTH)
         x[position::positions, 3] = 1
         update(tracker, 1, torch.ones(rows, WIDTH))
-        traces = [update(tracker, step, x) for step in (2, 3)]
-        assert traces[-1].fidelity > 0.99
+        for step in (2, 3):
+            update(tracker, step, x)
+        assert abs(float(tracker.basis[3, 0])) > 0.99
+
+
+def test_a_sample_is_the_same_of_the_whole_batch_for_any_number_of_processes(monkeypatch):
+    x = torch.arange(6000.0).repeat_interleave(WIDTH).view(-1, WIDTH)
+    drawn = {}
+    for processes in (1, 2, 3):
+        monkeypatch.setattr("laser_core.tracker.size", lambda count=processes: count)
+        drawn[processes] = []
+        for number, part in enumerate(x.chunk(processes)):
+            monkeypatch.setattr("laser_core.tracker.place", lambda own=number: own)
+            tracker = SubspaceTracker("s", WIDTH, EVERY_STEP)
+            tracker.load_state_dict(tracker.state_dict() | {"rows": 12_000, "updates": 3})
+            drawn[processes].append(tracker._some(part))
+    assert len(drawn[1][0]) < len(x) / 10
+    assert torch.equal(torch.cat(drawn[2]), drawn[1][0])
+    assert torch.equal(torch.cat(drawn[3]), drawn[1][0])
 
 
 def test_a_rank_leaves_room_for_what_the_next_batch_takes_away():
@@ -260,10 +279,11 @@ def test_a_rank_leaves_room_for_what_the_next_batch_takes_away():
     assert max(trace.rank for trace in traces[20:]) < WIDTH / 2
 
 
-def test_state_resumes_to_the_bit():
+@pytest.mark.parametrize("rows", [ROWS, 3 * LEAST_ROWS])
+def test_state_resumes_to_the_bit(rows):
     tracker, other = SubspaceTracker("s", WIDTH, EVERY_STEP), SubspaceTracker("s", WIDTH, EVERY_STEP)
     for step in range(1, 30):
-        x = stream(orthonormal(3 + step // 4, seed=step // 10), step)
+        x = stream(orthonormal(3 + step // 4, seed=step // 10), step, rows=rows)
         trace = update(tracker, step, x)
         if step > 1:
             state = {n: v.clone() if isinstance(v, torch.Tensor) else v for n, v in other.state_dict().items()}
@@ -272,6 +292,24 @@ def test_state_resumes_to_the_bit():
         assert update(other, step, x) == trace
         assert (tracker.basis is None) == (other.basis is None)
         assert tracker.basis is None or torch.equal(tracker.basis, other.basis)
+
+
+def test_a_state_from_before_samples_is_taken_up():
+    tracker, other = SubspaceTracker("s", WIDTH, EVERY_STEP), SubspaceTracker("s", WIDTH, EVERY_STEP)
+    update(tracker, 1, stream(orthonormal(3), 1))
+    other.load_state_dict({name: value for name, value in tracker.state_dict().items() if name not in ("rows", "fall")})
+    assert update(other, 3, stream(orthonormal(3), 3)).fidelity > EVERY_STEP.energy
+
+
+def test_directions_stay_orthonormal_where_a_probe_knows_next_to_nothing():
+    basis = orthonormal(WIDTH)
+    for seed in range(20):
+        generator = torch.Generator().manual_seed(seed)
+        x = torch.randn(400, 6, generator=generator) @ basis[:, 10:16].T
+        probe = basis[:, :8]
+        directions, energies = refined(probe, x.T @ (x @ probe))
+        torch.testing.assert_close(directions.T @ directions, torch.eye(8, dtype=torch.float64), rtol=0, atol=1e-8)
+        assert torch.isfinite(energies).all()
 
 
 def test_silent_activations_are_no_trouble():
