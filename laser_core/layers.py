@@ -87,11 +87,11 @@ class SelfAttention(nn.Module):
             query, key = self._rotated(query), self._rotated(key)
         return self._attention(query, key, value).transpose(1, 2).flatten(-2)
 
-    def _attention(self, *inputs: Tensor) -> Tensor:
-        if inputs[0].device.type == "cpu" and torch.is_autocast_enabled("cpu"):  # three times as long in bfloat16
+    def _attention(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        if query.device.type == "cpu" and torch.is_autocast_enabled("cpu"):  # three times as long in bfloat16
             with torch.autocast("cpu", enabled=False):
-                return F.scaled_dot_product_attention(*(x.float() for x in inputs))
-        return F.scaled_dot_product_attention(*inputs)
+                return F.scaled_dot_product_attention(query.float(), key.float(), value.float())
+        return F.scaled_dot_product_attention(query, key, value)
 
     def vjp(self, qkv: Tensor, d_out: Tensor) -> tuple[Tensor, Tensor]:
         """Output, and gradient of ``qkv``; the rotation's own is a rotation back, so autograd sees the attention alone."""
