@@ -15,11 +15,12 @@ Point = tuple[float, float]
 
 @dataclass
 class Mark:
-    """A line through ``points``, or a dot if there is one point alone; ``label`` stands at its end."""
+    """A line through ``points``, or a dot (a ring if ``hollow``) if there is one point alone; ``label`` stands at its end."""
 
     points: Sequence[Point]
     colour: str = COLOURS[0]
     label: str = ""
+    hollow: bool = False
 
 
 @dataclass
@@ -82,7 +83,8 @@ def _mark(points: Sequence[Point], mark: Mark) -> Iterable[str]:
     if not points:
         return
     if len(points) == 1:
-        yield f'<circle cx="{points[0][0]:.1f}" cy="{points[0][1]:.1f}" r="3.5" fill="{mark.colour}"/>'
+        fill = f'fill="{"#fff" if mark.hollow else mark.colour}" stroke="{mark.colour}"'
+        yield f'<circle cx="{points[0][0]:.1f}" cy="{points[0][1]:.1f}" r="3.5" {fill}/>'
     else:
         path = "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
         yield f'<path d="M{path}" fill="none" stroke="{mark.colour}" stroke-width="1.5"/>'

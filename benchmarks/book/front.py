@@ -200,18 +200,41 @@ def _quant_tables(rows: list[Row]) -> Iterator[str]:
 
 
 def _drawn(rows: list[Row]) -> str:
+    """Bytes and time of every setting late in training; rings miss the cosine. Each store is named once, at its quickest."""
     stores = list(dict.fromkeys(row["store"] for row in rows))
     panels = []
     for block, late in _by_block(row for row in rows if row["stage"] == "late"):
-        marks = [
-            Mark([(row["saved_fraction"], row["step_time_ratio"])], COLOURS[stores.index(row["store"]) % len(COLOURS)],
-                 f"{row['store']} {number(row['grad_cosine'], 3, '')}".strip())
-            for row in late if row["saved_fraction"] and row["step_time_ratio"]
-        ]  # fmt: skip
-        panels.append(
-            Panel(f"{block}, late; beside each its cosine", "bytes, eager = 1", "time, eager = 1", marks, x_log=True)
-        )
+        late = [row for row in late if row["saved_fraction"] and row["step_time_ratio"]]
+        front = _unbeaten([row for row in late if (row["grad_cosine"] or 0) >= COSINE])
+        marks = [Mark([_place(row) for row in front], "#bbb")] if len(front) > 1 else []
+        quickest = {
+            store: min((r for r in late if r["store"] == store), key=_order) for store in stores if _has(late, store)
+        }
+        for row in late:
+            named = row is quickest[row["store"]]
+            colour = COLOURS[stores.index(row["store"]) % len(COLOURS)]
+            missed = (row["grad_cosine"] or 0) < COSINE
+            marks.append(Mark([_place(row)], colour, row["store"] if named else "", missed))
+        x_name = f"bytes, eager = 1; line: unbeaten; rings: cosine below {COSINE:g}"
+        panels.append(Panel(f"{block}, late", x_name, "time, eager = 1", marks, x_log=True))
     return figure(panels)
+
+
+def _place(row: Row) -> tuple[float, float]:
+    return row["saved_fraction"], row["step_time_ratio"]
+
+
+def _order(row: Row) -> tuple[bool, float]:
+    return (row["grad_cosine"] or 0) < COSINE, row["step_time_ratio"]
+
+
+def _unbeaten(rows: list[Row]) -> list[Row]:
+    """Those than which none is smaller and quicker at once, the smallest first."""
+    found: list[Row] = []
+    for row in sorted(rows, key=_place):
+        if not found or row["step_time_ratio"] < found[-1]["step_time_ratio"]:
+            found.append(row)
+    return found
 
 
 def _limit(names: Sequence[str], report: Row | None) -> Section:
