@@ -88,7 +88,7 @@ class SelfAttention(nn.Module):
         return self._attention(query, key, value).transpose(1, 2).flatten(-2)
 
     def _attention(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        if query.device.type == "cpu" and torch.is_autocast_enabled("cpu"):  # three times as long in bfloat16
+        if query.device.type == "cpu" and torch.is_autocast_enabled("cpu"):  # in bfloat16 it takes three times as long
             with torch.autocast("cpu", enabled=False):
                 return F.scaled_dot_product_attention(query.float(), key.float(), value.float())
         return F.scaled_dot_product_attention(query, key, value)
@@ -163,11 +163,11 @@ class Sublayer(nn.Module):
     def forward(self, x_BLD: Tensor, store: ActivationStore) -> tuple[Tensor, Tensor]:
         """The output (B, L, D) and the norm's inverse norms, (B, L, 1) or (B, D, 1) when transposed."""
         x = self.turned(x_BLD)
-        y, inverse_norm = self.rest(x, self.inner(x, store), store)
+        y, inverse_norm = self.after_inner(x, self.inner(x, store), store)
         return self.turned(y), inverse_norm
 
-    def rest(self, x: Tensor, before: Tensor, store: ActivationStore) -> tuple[Tensor, Tensor]:
-        """What ``forward`` does once ``before``, the inner layer's output, is there; all turned."""
+    def after_inner(self, x: Tensor, before: Tensor, store: ActivationStore) -> tuple[Tensor, Tensor]:
+        """The rest of ``forward``, once the inner layer's output ``before`` (B, L, O) is there; all of it turned."""
         y, inverse_norm = self.norm(x + self.outer(self.core(before), store))
         return y, inverse_norm
 

@@ -2,7 +2,8 @@
 
 The mathematics are plain functions (``spectrum``, ``refined``, ``least_rank``, ``drift``); ``SubspaceTracker`` decides when
 to use them and what rank follows. The D×D covariance is formed only where an exact spectrum is wanted: at the first step,
-at a reset, and at updates of a site that is kept in full or nearly so. Everything is deterministic.
+at a reset, where a site is kept in full, and where a probe would be wider than half of it. After the first step, updates
+look at a sample of the rows. Everything is deterministic.
 
 Shapes: N rows, D width of the site, K rank, M probe directions (K and a few more).
 """
@@ -29,7 +30,10 @@ OVERSAMPLING = 8  # probe directions beyond the rank: they learn the directions 
 MARGIN = 0.2  # share of 1 - ε that a new rank leaves beyond ε,
 MOST_MARGIN = 0.8  # and at most, with what the batch after usually takes away
 TURNED = 0.02  # share of a given rank's energy that is missing where its subspace has turned away
-ROWS_PER_DIRECTION, LEAST_ROWS = 4, 1024  # about, of a step for an update: more cost time, and fit the next no better
+ROWS_PER_DIMENSION, LEAST_ROWS = (
+    4,
+    1024,
+)  # that an update looks at, about: more take time and hold the next step no better
 REST_IN_FULL = 16  # how many times as long as other sites one that is kept in full may go without a look
 
 
@@ -48,7 +52,8 @@ def refined(
     """One power iteration: orthonormal directions of ``sketch = XᵀX·probe`` by descending energy, and their energies.
 
     The energies are those of the Nyström approximation of XᵀX from the sketch: never above the true ones, and close to
-    them where the probe held most of the energy. float64.
+    them where the probe held most of the energy. Where it knows fewer directions than it has, random ones without energy
+    make up for them. float64.
     """
     probe, sketch = probe.double(), sketch.double()
     small = probe.T @ sketch
@@ -56,7 +61,7 @@ def refined(
     is_known_M = known_M > 1e-6 * known_M[-1]
     root = sketch @ (rotation[:, is_known_M] * known_M[is_known_M].rsqrt())  # root · rootᵀ is the approximation
     energies, rotation = torch.linalg.eigh(root.T @ root)
-    is_sure = energies > 1e-10 * energies[-1:]
+    is_sure = energies > 1e-10 * energies[-1:]  # there may be none
     energies, rotation = energies[is_sure], rotation[:, is_sure]
     directions = (root @ (rotation * energies.rsqrt())).flip(-1)
     missing = len(known_M) - len(energies)
@@ -120,7 +125,9 @@ class SubspaceTracker:
         self.rows = 0  # of this step,
         self._rows_before = 0  # and, of all processes, of the last that was observed
         self._misses = 0
-        self._fall = 0.0  # energy that a basis holds less of the next update's batch than of its own, a running mean
+        self._fall = (
+            0.0  # share of energy that a basis holds less of the next update's batch than of its own, running mean
+        )
         self._interval, self._next_step = 1, 0
         self._probe: Tensor | None = None
         self._collects: Literal["nothing", "gram", "sketch"] = "nothing"
@@ -150,7 +157,7 @@ class SubspaceTracker:
             return
         if self.updates == 0 or self._is_lost:
             self._collects = "gram"
-        elif self._probe is not None:  # one that is nearly as wide as the site costs more than the whole
+        elif self._probe is not None:  # a wide one costs more than the whole
             self._collects = "gram" if 2 * self._probe.shape[-1] > self.width else "sketch"
 
     @property
@@ -166,7 +173,7 @@ class SubspaceTracker:
             columns = self.width if self._probe is None or self._collects == "gram" else self._probe.shape[-1]
             self._collected = torch.zeros(self.width, columns, device=x_ND.device)
         self.rows += len(x_ND)
-        x_ND = self._some(x_ND.detach()).float()
+        x_ND = self._sample(x_ND.detach()).float()
         self._totals.append(x_ND.norm())
         coordinates_NM = x_ND
         if self._probe is not None:
@@ -174,10 +181,10 @@ class SubspaceTracker:
             self._held.append(coordinates_NM[:, : self.rank].norm())
         self._collected.addmm_(x_ND.T, x_ND if self._collects == "gram" else coordinates_NM)
 
-    def _some(self, x_ND: Tensor) -> Tensor:
-        """One row of every so many of all processes', others at each recursion step and update. Their distance has no divisor
-        in common with the rows, nor with a puzzle's positions then, so that updates see all of these."""
-        wanted = self._rows_before // max(LEAST_ROWS, ROWS_PER_DIRECTION * self.width)
+    def _sample(self, x_ND: Tensor) -> Tensor:
+        """Every ``stride``-th row of the whole batch, from another first row at each recursion step and update. The stride
+        shares no divisor with the number of rows, so that updates meet every position of a puzzle."""
+        wanted = self._rows_before // max(LEAST_ROWS, ROWS_PER_DIMENSION * self.width)
         near = (*range(wanted, wanted + wanted // 2 + 1), *range(wanted - 1, 1, -1))
         stride = next((some for some in near if some > 1 and math.gcd(some, len(x_ND) * size()) == 1), 1)
         first = self.updates + len(self._totals) - place() * len(x_ND)
@@ -238,13 +245,15 @@ class SubspaceTracker:
 
     def _choose(self, energies: Tensor, total: float, fidelity: float) -> Event:
         if self.basis is not None:
-            fall = min(1 - self.energy, max(0.0, float(self.shares.sum()) - fidelity))  # not to be led by a jump
+            fall = min(
+                1 - self.energy, max(0.0, float(self.shares.sum()) - fidelity)
+            )  # so that one jump doesn't decide
             self._fall = (self._fall + fall) / 2
         if self.updates == 0 or self._is_lost:
             return self._choose_anew(energies, total)
         if not self.policy.adapt:
             return "update"
-        rank = self._least_rank(energies, total)
+        rank = self._roomy_rank(energies, total)
         if fidelity < self.energy:
             self._misses += 1
             self.rank = min(max(self.rank + 1, rank), len(energies))
@@ -263,15 +272,15 @@ class SubspaceTracker:
         elif first:
             self.rank = min(self.policy.rank or max(1, least_rank(energies, total, self.energy)), self.width)
         else:
-            self.rank = self._least_rank(energies, total)
+            self.rank = self._roomy_rank(energies, total)
         if self._beyond_break_even():
             return "fallback"
         if first:
             return "init"
         return "shrink" if was_full else "reset"
 
-    def _least_rank(self, energies: Tensor, total: float) -> int:
-        """With room for the next batch, of which a basis holds less than of the one that it was made from."""
+    def _roomy_rank(self, energies: Tensor, total: float) -> int:
+        """The least rank that should hold ε of the next batch too, of which a basis holds less than of its own."""
         may_lose = 1 - self.energy
         margin = min(MOST_MARGIN, MARGIN + self._fall / max(may_lose, 1e-12))
         return max(1, min(least_rank(energies, total, self.energy + margin * may_lose), self.width))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 
-from benchmarks.book.figures import COLOURS, Mark, Panel, figure
+from benchmarks.book.front_figure import drawn
 from benchmarks.book.page import (
     Section,
     answer_of,
@@ -19,11 +19,12 @@ from benchmarks.book.page import (
     percent,
     table,
 )
+from benchmarks.book.rows import COSINE, Row, block_of, by_block, is_autocast, is_narrow_backward, is_wide
+from laser_core.bench.timing import interval
 
-Row = dict[str, Any]
 FILES, GPU_FILE = "bench_core*.json", "bench_gpu.json"  # a block or a section may be measured apart
 COMMAND, GPU_COMMAND = "make bench-core", "make bench-gpu"
-COSINE, HELD, OF_QUANT = 0.99, 0.035, 0.6
+HELD, OF_QUANT = 0.035, 0.6
 OVER_BOUND, TRACKED, TRACKER_TIME = 1.3, 0.99, 0.02
 BLOCKS = {"attention", "mlp"}
 DEPTH_SHARES = {12: 0.10, 24: 0.20}  # of eager's bytes at n=6
@@ -84,9 +85,10 @@ def _front(names: Sequence[str], report: Row | None) -> Section:
     if not report or not report["rows"]:
         return missing("The front", FRONT_CLAIM, COMMAND)
     measured = [row for row in report["rows"] if not row.get("skipped")]
+    plain = [row for row in measured if not row.get("autocast")]
     cases: dict[str, tuple[Row | None, bool | None]] = {}
     matched: dict[str, set[str]] = {}
-    for block, late in _by_block(row for row in measured if row["stage"] == "late"):
+    for block, late in by_block(row for row in plain if row["stage"] == "late"):
         best = _dominating(late)
         against = [ratio for _, ratio in _of_quant(late)]
         matched[block] = {row["setting"] for row, _ in _of_quant(late)}
@@ -94,7 +96,8 @@ def _front(names: Sequence[str], report: Row | None) -> Section:
     checks = [check for best, against in cases.values() for check in (best is not None, against)]
     lacking = sorted(BLOCKS - {row["block"] for row in measured if row["stage"] == "late"})
     checks += [None for _ in lacking]
-    body = [_met(cases), *(_front_table(key, rows) for key, rows in _groups(report["rows"])), *_quant_tables(measured)]
+    body = [_met(cases), *_formats(measured), *_quant_tables(plain)]
+    body += [_front_table(key, rows) for key, rows in _groups(report["rows"])]
     failed = [
         f"`{row['store']}` {row['setting']}, {row['block']}, {row['stage']}: skipped, {row['skipped']}."
         for row in report["rows"] if row.get("skipped")
@@ -106,28 +109,18 @@ def _front(names: Sequence[str], report: Row | None) -> Section:
     ]
     missed += [f"{block}: not measured to the end yet; the command goes on with it." for block in lacking]
     missed += [
-        f"{_block(row)}: no setting of `laser-coded` has the cosine of `quant`, {row['setting']}, late; it is not compared."
-        for row in measured
-        if row["stage"] == "late" and row["store"] == "quant" and row["setting"] not in matched[_block(row)]
+        f"{block_of(row)}: no setting of `laser-coded` has the cosine of `quant`, {row['setting']}, late; it is not compared."
+        for row in plain
+        if row["stage"] == "late" and row["store"] == "quant" and row["setting"] not in matched[block_of(row)]
     ]
-    drawing = {"front.svg": _drawn(measured)} if any(row["stage"] == "late" for row in measured) else {}
+    drawing = {"front.svg": drawn(measured)} if any(row["stage"] == "late" for row in measured) else {}
     return Section(
         "The front", FRONT_CLAIM, answer_of(checks), COMMAND, names, _setting(report), body, missed + failed, drawing
     )
 
 
-def _by_block(rows: Any) -> Iterator[tuple[str, list[Row]]]:
-    key = _block
-    for block, found in groupby(sorted(rows, key=key), key=key):
-        yield block, list(found)
-
-
-def _block(row: Row) -> str:
-    return str(row["block"]) + (f", n={row['latent_steps']}" if row.get("latent_steps") else "")
-
-
 def _groups(rows: list[Row]) -> Iterator[tuple[str, list[Row]]]:
-    for key, found in groupby(rows, lambda row: f"{_block(row)}, {row['stage']}"):
+    for key, found in groupby(rows, lambda row: f"{block_of(row)}, {row['stage']}"):
         yield key, list(found)
 
 
@@ -176,6 +169,53 @@ def _met(cases: dict[str, tuple[Row | None, bool | None]]) -> str:
     return table(head, lines)
 
 
+FORMATS = (
+    "Rows with `bfloat16` multiply in it in backward alone; rows with `autocast` do so in forward as well, and their gradient "
+    "is that of a rounded forward pass. What either gains over the same row without is the number format's and not LASER's, "
+    "so stores are to be compared within a format. Late in training, times over checkpointing's in float32, and under "
+    "autocast over checkpointing's there:"
+)
+
+
+def _formats(rows: list[Row]) -> Iterator[str]:
+    """Within each number format the quickest of every store whose gradient is good enough, beside checkpointing in it."""
+    lines = []
+    for block, late in by_block(row for row in rows if row["stage"] == "late" and row.get("step_times_s")):
+        per_block = [row for row in late if row["store"] == "checkpoint" and "block" in row["setting"]]
+        for name, belongs, peer in (
+            ("float32", is_wide, is_wide),
+            ("backward in bfloat16", is_narrow_backward, is_wide),  # checkpointing knows no such thing
+            ("autocast", is_autocast, is_autocast),
+        ):
+            checkpoint = next(filter(peer, per_block), None)
+            for store in ("laser-coded", "quant"):
+                good = [r for r in late if belongs(r) and r["store"] == store and r["grad_cosine"] >= COSINE]
+                best = min(good, key=lambda row: row["step_time_ratio"], default=None)
+                lines.append((block, name, store, *_beside(best, checkpoint)))
+    if any(row.get("autocast") for row in rows):
+        head = (
+            "block, late",
+            "format",
+            "store",
+            "its quickest setting",
+            "bytes",
+            "cosine",
+            "time / checkpoint",
+            "interval",
+        )
+        yield f"{FORMATS}\n\n{table(head, lines)}"
+
+
+def _beside(row: Row | None, checkpoint: Row | None) -> tuple[str, ...]:
+    if row is None:
+        return f"none with a cosine of {COSINE:g}", "–", "–", "–", "–"
+    told = row["setting"], percent(row["saved_fraction"], 2), number(row["grad_cosine"], 4)
+    if checkpoint is None:
+        return *told, "–", "–"
+    ratios = [mine / its for mine, its in zip(row["step_times_s"], checkpoint["step_times_s"], strict=True)]
+    return *told, number(statistics.median(ratios)), between(interval(ratios))
+
+
 def _front_table(key: str, rows: list[Row]) -> str:
     head = ("store", "setting", "bytes", "peak", "time", "interval", "cosine", "relative error", "code / bound")
     lines = [
@@ -191,54 +231,16 @@ def _front_table(key: str, rows: list[Row]) -> str:
 
 def _quant_tables(rows: list[Row]) -> Iterator[str]:
     lines = [
-        (_block(quant), quant["setting"], number(quant["grad_cosine"], 4), number(ratio))
-        for _, late in _by_block(row for row in rows if row["stage"] == "late") for quant, ratio in _of_quant(late)
+        (block_of(quant), quant["setting"], number(quant["grad_cosine"], 4), number(ratio))
+        for _, late in by_block(row for row in rows if row["stage"] == "late") for quant, ratio in _of_quant(late)
     ]  # fmt: skip
     if lines:
         head = ("block, late", "quant", "its cosine", "bytes of the smallest coded setting no worse / its bytes")
         yield table(head, lines)
 
 
-def _drawn(rows: list[Row]) -> str:
-    """Bytes and time of every setting late in training; rings miss the cosine. Each store is named once, at its quickest."""
-    stores = list(dict.fromkeys(row["store"] for row in rows))
-    panels = []
-    for block, late in _by_block(row for row in rows if row["stage"] == "late"):
-        late = [row for row in late if row["saved_fraction"] and row["step_time_ratio"]]
-        front = _unbeaten([row for row in late if (row["grad_cosine"] or 0) >= COSINE])
-        marks = [Mark([_place(row) for row in front], "#bbb")] if len(front) > 1 else []
-        quickest = {
-            store: min((r for r in late if r["store"] == store), key=_order) for store in stores if _has(late, store)
-        }
-        for row in late:
-            named = row is quickest[row["store"]]
-            colour = COLOURS[stores.index(row["store"]) % len(COLOURS)]
-            missed = (row["grad_cosine"] or 0) < COSINE
-            marks.append(Mark([_place(row)], colour, row["store"] if named else "", missed))
-        x_name = f"bytes, eager = 1; line: unbeaten; rings: cosine below {COSINE:g}"
-        panels.append(Panel(f"{block}, late", x_name, "time, eager = 1", marks, x_log=True))
-    return figure(panels)
-
-
-def _place(row: Row) -> tuple[float, float]:
-    return row["saved_fraction"], row["step_time_ratio"]
-
-
-def _order(row: Row) -> tuple[bool, float]:
-    return (row["grad_cosine"] or 0) < COSINE, row["step_time_ratio"]
-
-
-def _unbeaten(rows: list[Row]) -> list[Row]:
-    """Those than which none is smaller and quicker at once, the smallest first."""
-    found: list[Row] = []
-    for row in sorted(rows, key=_place):
-        if not found or row["step_time_ratio"] < found[-1]["step_time_ratio"]:
-            found.append(row)
-    return found
-
-
 def _limit(names: Sequence[str], report: Row | None) -> Section:
-    rows = [row for row in report["rows"] if row.get("code_over_bound")] if report else []
+    rows = [row for row in report["rows"] if row.get("code_over_bound") and is_wide(row)] if report else []
     if not report or (not report.get("limit") and not rows):
         return missing("The limit", LIMIT_CLAIM, COMMAND)
     checks: list[bool | None] = [row["code_over_bound"] <= OVER_BOUND for row in rows] or [None]
@@ -253,7 +255,7 @@ def _limit(names: Sequence[str], report: Row | None) -> Section:
             resets = sum(site["resets"] for site in tracked)
             lines.append((block, store, *(number(value, 4, "kept in full") for value in worst), str(resets),
                           percent(of["tracker_share"], 2), percent(of["layout_share"], 2)))  # fmt: skip
-    codes = [(_block(row), row["stage"], row["setting"], number(row["code_over_bound"])) for row in rows]
+    codes = [(block_of(row), row["stage"], row["setting"], number(row["code_over_bound"])) for row in rows]
     head = (
         "block",
         "trackers of",
@@ -265,7 +267,9 @@ def _limit(names: Sequence[str], report: Row | None) -> Section:
     )
     body = [table(("block", "stage", "laser-coded", "bits / bound"), codes), table(head, lines)]
     setting = (
-        f"{_setting(report)} Energies are medians over steps at the worst site; planted subspaces are in `tests/core`."
+        f"{_setting(report)} Energies are medians over steps at the worst site; planted subspaces are in `tests/core`. "
+        "Trackers are timed from the middle of training on; over the first steps, while bases settle, they take more "
+        "(see [experiments.md](../experiments.md))."
     )
     return Section("The limit", LIMIT_CLAIM, answer_of(checks), COMMAND, names, setting, body)
 
@@ -333,7 +337,7 @@ def _gpu(names: Sequence[str], report: Row | None) -> Section:
         peak = row["peak_bytes"] / 2**20 if row.get("peak_bytes") else None
         time = row["step_time_s"] * 1e3 if row.get("step_time_s") else None
         lines.append((
-            _block(row), row["stage"], row["store"], row["setting"], number(peak, 1), percent(row.get("peak_fraction")),
+            block_of(row), row["stage"], row["store"], row["setting"], number(peak, 1), percent(row.get("peak_fraction")),
             number(time, 1), number(row.get("step_time_ratio")), between(row.get("step_time_interval")),
             number(row.get("samples_per_s"), 0), number(row.get("grad_cosine"), 4),
         ))  # fmt: skip

@@ -1,7 +1,8 @@
 """The front: bytes held, peak, step time and gradient fidelity of every store on the same weights and puzzles.
 
 Steps are interleaved: every store takes its n-th step before any takes its next, so that a busy machine is unfair to none,
-and a step's time is a ratio to eager's of the same round. Weights stay as they are.
+and a step's time is a ratio to eager's of the same round. Weights stay as they are; every round has a batch of its own, for
+which bases come from earlier ones, as in training.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from laser_core.model import TRM
 from laser_core.stores import make_store
 from laser_core.stores.laser_coded import LaserCoded
 
-BASES = 2  # rounds that make the bases, and compile; they don't count
+BASES = 4  # rounds that make the bases, and compile; they don't count
 Row = dict[str, Any]
 
 
@@ -77,7 +78,7 @@ def _compiled(plain: TRM, subject: Subject, budget: float) -> TRM:
 
 def compare(subject: Subject, stage: Stage, field_: list[Contender], repetitions: int, tell: Tell) -> list[Row]:
     """One row per contender, in their order; the first must be eager."""
-    weights, here = subject.weights(stage), subject.situation(stage)
+    weights = subject.weights(stage)
     for each in field_:
         each.step_times, each.fidelities = [], []
         each.model.load_state_dict(weights)
@@ -86,6 +87,7 @@ def compare(subject: Subject, stage: Stage, field_: list[Contender], repetitions
     for round_ in range(1, BASES + repetitions + 1):
         what = f"{subject.config.model.block}, n={subject.config.model.latent_steps}, {stage}"
         tell(f"{what}: round {round_} of {BASES + repetitions}")
+        here = subject.situation(stage, round_)
         _round(field_, here, round_, subject.device)
     tell(f"{what}: bytes")
     held = [_bytes(each, each.at(here), subject.device) for each in field_]
@@ -164,7 +166,7 @@ def _named(each: Contender, subject: Subject, stage: Stage) -> Row:
     model = subject.config.model
     return {
         "store": each.compared.name, "setting": each.compared.setting, "block": model.block, "stage": stage,
-        "latent_steps": model.latent_steps, "skipped": each.skipped or None,
+        "latent_steps": model.latent_steps, "autocast": each.compared.half, "skipped": each.skipped or None,
         "ranks": {site: tracker.rank for site, tracker in trackers.items()},
     }  # fmt: skip
 

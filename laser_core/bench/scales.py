@@ -37,11 +37,12 @@ class Compared:
     setting: str
     store: Store = NONE
     compile_budget: float | None = None  # its share of eager's activations
-    half: bool = False  # forward and backward under bfloat16 autocast, whatever the others do
+    half: bool = False  # forward as well under bfloat16 autocast, whatever the others do
 
 
 EAGER = Compared("eager", "none")
 CHECKPOINT = Compared("checkpoint", "block", CheckpointStore())
+QUANT = Compared("quant", "4 bits, group 64", QuantStore(bits=4))
 
 
 def coded(store: LaserCodedStore) -> Compared:
@@ -86,7 +87,8 @@ class Scale:
 def every_store(width: int) -> tuple[Compared, ...]:
     """The front's table, for models of this width."""
     fused = [Compared("laser-fused", f"k = D/{d}", LaserFusedStore(rank=width // d, adapt=False)) for d in (2, 4, 8)]
-    alike = [coded(LaserCodedStore(energy=energy, code_loss=1.0)) for energy in (0.99, 0.999, 0.9999, 0.99999)]
+    again = (EAGER, CHECKPOINT, AS_IT_COMES, coded(LaserCodedStore(keep="call")), QUANT)
+    alike = [coded(LaserCodedStore(energy=energy, code_loss=1.0)) for energy in (0.99, 0.999, 0.9999)]
     return (
         EAGER,
         CHECKPOINT,
@@ -95,7 +97,6 @@ def every_store(width: int) -> tuple[Compared, ...]:
         *fused,
         Compared("laser-fused", "energy 0.999", LaserFusedStore(energy=0.999)),
         AS_IT_COMES,
-        coded(LaserCodedStore(weight_energy=0.998)),
         coded(LaserCodedStore(energy=0.9995)),
         *alike,
         coded(LaserCodedStore(codes="variable")),
@@ -104,14 +105,14 @@ def every_store(width: int) -> tuple[Compared, ...]:
         IN_HALF,
         CALL_IN_HALF,
         Compared("quant", "8 bits, group 64", QuantStore(bits=8)),
-        Compared("quant", "4 bits, group 64", QuantStore(bits=4)),
+        QUANT,
         Compared("quant", "4 bits, group 32", QuantStore(bits=4, group=32)),
         Compared("quant", "4 bits, group 64, bfloat16", QuantStore(bits=4, backward="bfloat16")),
         Compared("asi", "k = D/4", AsiStore(rank=width // 4)),
         Compared("random", "k = D/4", RandomStore(rank=width // 4)),
         Compared("compile", "budget 0.5", compile_budget=0.5),
         Compared("compile", "budget 0.3", compile_budget=0.3),
-        Compared("autocast", "bfloat16", half=True),
+        *(Compared(each.name, f"{each.setting}, autocast", each.store, half=True) for each in again),
     )
 
 

@@ -53,9 +53,9 @@ class Subject:
         generator = torch.Generator().manual_seed(0)
         return TRM(self.config.model, *sizes, store=ActivationStore(), generator=generator).to(self.device)
 
-    def situation(self, stage: Stage) -> Situation:
-        """The batch that stores are compared on, two supervision steps on."""
-        generator = torch.Generator().manual_seed(1)
+    def situation(self, stage: Stage, number: int = 0) -> Situation:
+        """One of the batches that stores are compared on, two supervision steps on."""
+        generator = torch.Generator().manual_seed(1 + number)
         batch = self.task.sample(self.config.training.batch_size, generator, self.device)
         half = self.config.training.precision == "bfloat16"
         model = self.model()

@@ -71,18 +71,18 @@ class LaserStore(_Tracked):
 
 
 @dataclass(frozen=True)
-class _Again(Checked):
+class _Recomputing(Checked):
     """What the stores have in common whose backward computes from codes what it needs."""
 
     backward: Literal["same", "bfloat16"] = option(
         "same",
         "What backward multiplies in: the same as the forward pass, or bfloat16, whose rounding is small beside what codes "
-        "lose, in a third of the time where a processor has matrix units for it.",
+        "lose; its products take two fifths of the time where a processor has matrix units for it.",
     )
 
 
 @dataclass(frozen=True)
-class _Fused(_Again, _Tracked):
+class _Fused(_Recomputing, _Tracked):
     """What the stores of the fused block have in common."""
 
     weight_energy: float = option(
@@ -132,7 +132,7 @@ class LaserCodedStore(_Fused):
 
 
 @dataclass(frozen=True)
-class QuantStore(_Again):
+class QuantStore(_Recomputing):
     """Keeps what laser-coded keeps, in groups of integers without a basis: its control."""
 
     kind: Literal["quant"] = "quant"

@@ -38,13 +38,15 @@ def make_store(config: Store, seed: int = 0) -> ActivationStore:
         case LaserStore():
             return Laser(_policy(config), config.budget_fraction)
         case LaserFusedStore():
-            return _again(config, LaserFused(_policy(config), config.budget_fraction, config.weight_energy))
+            return _with_backward(config, LaserFused(_policy(config), config.budget_fraction, config.weight_energy))
         case LaserCodedStore():
             policy, budget = _policy(config, CODE_BITS), config.budget_fraction
             made = LaserCoded if config.codes == "fixed" else VariablyCoded
-            return _again(config, made(policy, budget, config.weight_energy, config.code_loss, config.keep, seed))
+            return _with_backward(
+                config, made(policy, budget, config.weight_energy, config.code_loss, config.keep, seed)
+            )
         case QuantStore():
-            return _again(config, Quant(config.bits, config.group, seed))
+            return _with_backward(config, Quant(config.bits, config.group, seed))
         case AsiStore():
             return Asi(config.rank)
         case RandomStore():
@@ -53,8 +55,8 @@ def make_store(config: Store, seed: int = 0) -> ActivationStore:
             raise ValueError("store: auto is chosen by a calibration, not made")
 
 
-def _again(config: LaserFusedStore | LaserCodedStore | QuantStore, store: Fused) -> Fused:
-    store.half = config.backward == "bfloat16"
+def _with_backward(config: LaserFusedStore | LaserCodedStore | QuantStore, store: Fused) -> Fused:
+    store.backward_in_bfloat16 = config.backward == "bfloat16"
     return store
 
 

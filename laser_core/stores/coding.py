@@ -178,7 +178,9 @@ def encode(coordinates: Float[Tensor, "B L K"], layout: Layout, seed: int) -> tu
     A step that is best for normal variables clips too much of activations, whose tails are heavier, and clipping is a bias;
     one that clips nothing is too coarse. The geometric mean of the two lost least of what was tried (docs/experiments.md).
     """
-    scratch = coordinates.square()  # one for all, because memory of this size is slow to come by
+    scratch = (
+        coordinates.square()
+    )  # one buffer for squares, magnitudes and levels: allocating takes longer than computing
     deviation_K = scratch.mean((0, 1)).sqrt_()
     widest_K = torch.abs(coordinates, out=scratch).amax((0, 1)) / layout.inside_K
     step_K = (deviation_K * layout.steps_K * widest_K).sqrt_().clamp_min_(torch.finfo(torch.float32).tiny)
@@ -192,8 +194,8 @@ def encode(coordinates: Float[Tensor, "B L K"], layout: Layout, seed: int) -> tu
 def decode(
     packed: Packed, step_K: Float[Tensor, "K"], positions: int, layout: Layout, seed: int
 ) -> Float[Tensor, "B L K"]:
-    """The coordinates, but for an error of about Δ²/12 in each direction. In memory direction by direction: to copy a row of
-    words for each is faster than to pick one for each from every row."""
+    """The coordinates of rows of so many positions, but for an error of about Δ²/12 in each direction. A view of (K, B, L):
+    copying a row of words for each direction is faster than picking one word for each from every row."""
     lower, upper = packed
     words = (lower.int() & 0xFFFF) | (upper.int() << 16)
     levels_KN = words.index_select(0, layout.word_K)

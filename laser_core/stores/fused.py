@@ -42,7 +42,7 @@ class Fused(ActivationStore, ABC):
     """Sites are a block's input h and middle h1, and the last block's output h2."""
 
     keeps: Literal["sublayer", "call"] = "sublayer"
-    half = False  # whether backward multiplies in bfloat16, whatever the forward pass does
+    backward_in_bfloat16 = False  # whatever the forward pass multiplies in
 
     @abstractmethod
     def pack(self, site: str, x_BLD: Tensor) -> Packed:
@@ -87,7 +87,9 @@ class _Call(Function):
                 packs.append(store.pack(site, x_BLD))
                 inverse_norms.append(store.keep(inverse_norm, site, "norm"))
         ctx.store, ctx.sublayers, ctx.sites = store, sublayers, sites
-        ctx.autocast = torch.autocast(x_BLD.device.type, torch.bfloat16) if store.half else autocast_as_now(x_BLD)
+        ctx.autocast = (
+            torch.autocast(x_BLD.device.type, torch.bfloat16) if store.backward_in_bfloat16 else autocast_as_now(x_BLD)
+        )
         ctx.reads = [(pack.read, len(pack.tensors)) for pack in packs]
         # A stand-in, not the weight itself: then the gradient wanted is that of weight · (the basis's leading columns).
         given_for = zip(weights, sublayers, strict=False)
@@ -104,7 +106,7 @@ class _Call(Function):
 
 def _call_backward(ctx: Any, gradient_BLD: Tensor) -> tuple[Tensor | None, ...]:
     codes, inverse_norms = _unpacked(ctx)
-    inner_ends: list[tuple[Tensor, Tensor]] = []
+    inner_ends: list[tuple[Tensor, Tensor]] | None = None
     if ctx.store.keeps == "call":
         codes, inverse_norms, inner_ends = _run_again(ctx, codes[0])
     inner: list[Tensor] = []
@@ -112,13 +114,14 @@ def _call_backward(ctx: Any, gradient_BLD: Tensor) -> tuple[Tensor | None, ...]:
     y_BLD = codes.pop().decoded()
     for index in reversed(range(len(ctx.sublayers))):
         code = codes.pop()
-        source, before = inner_ends.pop() if inner_ends else _inner_ends(ctx, index, code)
+        source, before = _inner_ends(ctx, index, code) if inner_ends is None else inner_ends.pop()
         gradient_BLD, d_inner, d_outer = _sublayer_backward(
             ctx.sublayers[index], source[..., : ctx.ranks[index]], before, y_BLD, inverse_norms.pop(), gradient_BLD
         )
         inner.insert(0, d_inner)
         outer.insert(0, d_outer)
-        y_BLD = code.decoded() if index else y_BLD
+        if index:  # nothing needs the call's own input
+            y_BLD = code.decoded()
     return None, None, None, gradient_BLD, *inner, *outer
 
 
@@ -130,7 +133,8 @@ def _unpacked(ctx: Any) -> tuple[list[Code], list[Tensor]]:
 
 
 def _inner_ends(ctx: Any, index: int, code: Code) -> tuple[Tensor, Tensor]:
-    """What a sublayer's inner layer takes in, as a code where it came as one, and what it puts out."""
+    """What a sublayer's inner layer takes in, (B, L, K) where it comes as a code, else (B, L, D) turned, and what it puts
+    out, (B, L, O) turned."""
     sublayer = ctx.sublayers[index]
     if ctx.ranks[index] is not None and code.basis is not None:
         projection = ctx.store.projection(ctx.sites[index], sublayer.inner.weight, code.basis)
@@ -144,7 +148,7 @@ def _run_again(ctx: Any, code: Code) -> tuple[list[Code], list[Tensor], list[tup
     codes, inverse_norms, inner_ends = [code], list[Tensor](), list[tuple[Tensor, Tensor]]()
     for index, sublayer in enumerate(ctx.sublayers):
         inner_ends.append(_inner_ends(ctx, index, codes[-1]))
-        y, inverse_norm = sublayer.rest(sublayer.turned(codes[-1].decoded()), inner_ends[-1][1], _EAGER)
+        y, inverse_norm = sublayer.after_inner(sublayer.turned(codes[-1].decoded()), inner_ends[-1][1], _EAGER)
         codes.append(Code(sublayer.turned(y), None))
         inverse_norms.append(inverse_norm)
     return codes, inverse_norms, inner_ends
@@ -153,8 +157,8 @@ def _run_again(ctx: Any, code: Code) -> tuple[list[Code], list[Tensor], list[tup
 def _sublayer_backward(
     sublayer: Sublayer, source: Tensor, before: Tensor, y_BLD: Tensor, inverse_norm: Tensor, gradient_BLD: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of the sublayer's input, of the inner weight (or its stand-in's, where ``source`` is a code) and of the
-    outer weight; ``before`` is what the inner layer put out."""
+    """Gradients of the sublayer's input, of the inner weight (or its stand-in, where ``source`` is a code, cut to as many
+    columns) and of the outer weight; ``before`` is what the inner layer put out."""
     y, dy = sublayer.turned(y_BLD), sublayer.turned(gradient_BLD)
     d_sum = inverse_norm * torch.addcmul(dy, y, (dy * y).mean(-1, keepdim=True), value=-1)  # RMSNorm's, from its output
     after, d_before = sublayer.core.vjp(before, d_sum @ sublayer.outer.weight)

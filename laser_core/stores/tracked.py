@@ -159,11 +159,11 @@ class TrackedStore(BasedStore):
 class Code:
     """Activations in a basis: ``values = x · basis``, or ``x`` itself where there is none."""
 
-    values: Float[Tensor, "N K"]
+    values: Float[Tensor, "B L K"]
     basis: Float[Tensor, "D K"] | None
-    _decoded: Float[Tensor, "N D"] | None = field(default=None, init=False)
+    _decoded: Float[Tensor, "B L D"] | None = field(default=None, init=False)
 
-    def decoded(self) -> Float[Tensor, "N D"]:
+    def decoded(self) -> Float[Tensor, "B L D"]:
         """The activations; computed once."""
         if self._decoded is None:
             self._decoded = self.values if self.basis is None else self.values @ self.basis.T

@@ -259,7 +259,7 @@ def test_a_sample_is_the_same_of_the_whole_batch_for_any_number_of_processes(mon
             monkeypatch.setattr("laser_core.tracker.place", lambda own=number: own)
             tracker = SubspaceTracker("s", WIDTH, EVERY_STEP)
             tracker.load_state_dict(tracker.state_dict() | {"rows": 12_000, "updates": 3})
-            drawn[processes].append(tracker._some(part))
+            drawn[processes].append(tracker._sample(part))
     assert len(drawn[1][0]) < len(x) / 10
     assert torch.equal(torch.cat(drawn[2]), drawn[1][0])
     assert torch.equal(torch.cat(drawn[3]), drawn[1][0])

@@ -3231,7 +3231,7 @@ export interface components {
              */
             look_every: number;
             /**
-             * @description What backward multiplies in: the same as the forward pass, or bfloat16, whose rounding is small beside what codes lose, in a third of the time where a processor has matrix units for it.
+             * @description What backward multiplies in: the same as the forward pass, or bfloat16, whose rounding is small beside what codes lose; its products take two fifths of the time where a processor has matrix units for it.
              * @default same
              * @enum {string}
              */
@@ -3290,7 +3290,7 @@ export interface components {
              */
             look_every: number;
             /**
-             * @description What backward multiplies in: the same as the forward pass, or bfloat16, whose rounding is small beside what codes lose, in a third of the time where a processor has matrix units for it.
+             * @description What backward multiplies in: the same as the forward pass, or bfloat16, whose rounding is small beside what codes lose; its products take two fifths of the time where a processor has matrix units for it.
              * @default same
              * @enum {string}
              */
@@ -3326,7 +3326,7 @@ export interface components {
         /** @description Keeps what laser-coded keeps, in groups of integers without a basis: its control. */
         QuantStore: {
             /**
-             * @description What backward multiplies in: the same as the forward pass, or bfloat16, whose rounding is small beside what codes lose, in a third of the time where a processor has matrix units for it.
+             * @description What backward multiplies in: the same as the forward pass, or bfloat16, whose rounding is small beside what codes lose; its products take two fifths of the time where a processor has matrix units for it.
              * @default same
              * @enum {string}
              */
