@@ -79,7 +79,7 @@ TASKS = {
             "training": _TRAINING | {"steps": 2400, "evaluate_every": 400, "checkpoint_every": 400},
         },
         {"none": 8, "laser-coded": 8, "laser-coded fine": 8, "laser": 8, "quant 4": 8},
-        note="All of it is of the trackers before those that the last of these tasks is run with.",
+        note="The stores with bases had the trackers before those that the task after this one is run with.",
     ),
 }
 # Eight pairs were too few to tell, as differences scatter by 4 points: the same task and margin with fresh seeds, their number
