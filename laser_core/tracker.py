@@ -30,10 +30,7 @@ OVERSAMPLING = 8  # probe directions beyond the rank: they learn the directions 
 MARGIN = 0.2  # share of 1 - ε that a new rank leaves beyond ε,
 MOST_MARGIN = 0.8  # and at most, with what the batch after usually takes away
 TURNED = 0.02  # share of a given rank's energy that is missing where its subspace has turned away
-ROWS_PER_DIMENSION, LEAST_ROWS = (
-    4,
-    1024,
-)  # that an update looks at, about: more take time and hold the next step no better
+ROWS_PER_DIMENSION, LEAST_ROWS = 4, 1024  # an update looks at about so many: more hold the next step no better
 REST_IN_FULL = 16  # how many times as long as other sites one that is kept in full may go without a look
 
 
@@ -125,9 +122,7 @@ class SubspaceTracker:
         self.rows = 0  # of this step,
         self._rows_before = 0  # and, of all processes, of the last that was observed
         self._misses = 0
-        self._fall = (
-            0.0  # share of energy that a basis holds less of the next update's batch than of its own, running mean
-        )
+        self._fall = 0.0  # share of energy that a basis holds less of the next batch than of its own; a running mean
         self._interval, self._next_step = 1, 0
         self._probe: Tensor | None = None
         self._collects: Literal["nothing", "gram", "sketch"] = "nothing"
@@ -245,10 +240,8 @@ class SubspaceTracker:
 
     def _choose(self, energies: Tensor, total: float, fidelity: float) -> Event:
         if self.basis is not None:
-            fall = min(
-                1 - self.energy, max(0.0, float(self.shares.sum()) - fidelity)
-            )  # so that one jump doesn't decide
-            self._fall = (self._fall + fall) / 2
+            fall = max(0.0, float(self.shares.sum()) - fidelity)
+            self._fall = (self._fall + min(1 - self.energy, fall)) / 2  # cut, so that one jump doesn't decide
         if self.updates == 0 or self._is_lost:
             return self._choose_anew(energies, total)
         if not self.policy.adapt:
