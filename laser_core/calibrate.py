@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from laser_core.config import (
     Store,
     TrainConfig,
 )  # fmt: skip
+from laser_core.device import has_bfloat16
 from laser_core.distributed import of_leader, share
 from laser_core.loss import act_loss
 from laser_core.model import TRM, Batch
@@ -32,6 +32,10 @@ CANDIDATES: tuple[Store, ...] = (
     NoneStore(), LaserCodedStore(), CheckpointStore(unit="block"), CheckpointStore(unit="call"),
     LaserCodedStore(keep="call"),
 )  # fmt: skip
+IN_BFLOAT16: tuple[Store, ...] = (
+    LaserCodedStore(backward="bfloat16"),
+    LaserCodedStore(keep="call", backward="bfloat16"),
+)
 _ROUNDS = 4  # the first makes bases and isn't timed
 MIB = 1 << 20
 
@@ -46,8 +50,14 @@ class Measured:
 
     @property
     def name(self) -> str:
-        settings = {"unit", "keep"} & {field.name for field in dataclasses.fields(self.store)}
-        return " ".join([self.store.kind, *(f"per {getattr(self.store, name)}" for name in settings)])
+        per = getattr(self.store, "unit", None) or getattr(self.store, "keep", None)
+        return self.store.kind + f" per {per}" * bool(per) + " (backward in bfloat16)" * (self.store in IN_BFLOAT16)
+
+
+def candidates(config: TrainConfig, device: torch.device) -> tuple[Store, ...]:
+    """What is tried. A backward pass in bfloat16 is where the device has it, and forward isn't in bfloat16 already."""
+    is_more_to_try = config.training.precision != "bfloat16" and has_bfloat16(device)
+    return CANDIDATES + IN_BFLOAT16 if is_more_to_try else CANDIDATES
 
 
 def choose(config: TrainConfig, memory_budget: float, task: PuzzleTask, device: torch.device) -> tuple[Store, str]:
@@ -87,7 +97,8 @@ def _reason(best: Measured, measured: list[Measured], memory_budget: float) -> s
 
 
 def _measure(config: TrainConfig, task: PuzzleTask, batch: Batch, device: torch.device) -> list[Measured]:
-    models = [_model(config, store, task, device) for store in CANDIDATES]
+    stores = candidates(config, device)
+    models = [_model(config, store, task, device) for store in stores]
     times: list[list[float]] = [[] for _ in models]
     for step in range(1, _ROUNDS + 1):  # interleaved, so that a busy machine is unfair to none
         for model, mine in zip(models, times, strict=True):
@@ -95,7 +106,7 @@ def _measure(config: TrainConfig, task: PuzzleTask, batch: Batch, device: torch.
     held = [memory.measure(model, _loss(model, batch), 0, eager_bytes=1).saved_bytes for model in models]
     return [
         Measured(store, saved_bytes, min(mine[1:]))
-        for store, saved_bytes, mine in zip(CANDIDATES, held, times, strict=True)
+        for store, saved_bytes, mine in zip(stores, held, times, strict=True)
     ]
 
 

@@ -23,13 +23,14 @@ def choose_device(wanted: Device) -> torch.device:
     return torch.device("cuda" if use_gpu else "cpu")
 
 
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether the device computes in bfloat16; CPUs do in any case, some slowly."""
+    return device.type != "cuda" or torch.cuda.is_bf16_supported(including_emulation=False)
+
+
 def check_precision(device: torch.device, precision: str, field: str = "training.precision") -> None:
-    """Raises ConfigError where ``bfloat16`` is wanted and the GPU has none; CPUs compute it in any case, some slowly."""
-    if (
-        precision == "bfloat16"
-        and device.type == "cuda"
-        and not torch.cuda.is_bf16_supported(including_emulation=False)
-    ):
+    """Raises ConfigError where ``bfloat16`` is wanted and the GPU has none."""
+    if precision == "bfloat16" and not has_bfloat16(device):
         message = f"{torch.cuda.get_device_name(device)} has no bfloat16; leave this at its default"
         raise ConfigError(Problem(field, message))
 

@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     from jaxtyping import Float
 
 
+LEAST_LOSS = (
+    2.0**-10
+)  # of ``TrackedStore.loss``: a cosine that is still missed is so for other reasons, such as rounding
+
+
 class BasedStore(ActivationStore, ABC):
     """Packs activations with bases, and takes weight gradients at their rank."""
 
@@ -124,7 +129,7 @@ class TrackedStore(BasedStore):
         on, far above it half as much again, never more than the policy allows. Returns whether anything changed."""
         before = self.loss
         if cosine < wanted:
-            self.loss *= 0.5
+            self.loss = max(LEAST_LOSS, 0.5 * self.loss)
         elif 1 - cosine < 0.25 * (1 - wanted):
             self.loss = min(1.0, 1.5 * self.loss)
         for tracker in self.trackers.values():

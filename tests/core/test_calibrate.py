@@ -34,18 +34,18 @@ CPU = torch.device("cpu")
 def test_the_fastest_that_fits_is_taken(tiny, task_of, monkeypatch):
     config = tiny(store={"kind": "auto", "memory_budget": 1000})
     task = task_of(config)
-    stores = calibrate.CANDIDATES
+    stores = calibrate.CANDIDATES + calibrate.IN_BFLOAT16
     costs = [
-        calibrate.Measured(s, b << 20, t)
-        for s, b, t in zip(stores, (90, 9, 8, 5, 2), (1, 1.1, 1.3, 1.2, 1.4), strict=True)
+        calibrate.Measured(s, int(b * calibrate.MIB), t)
+        for s, b, t in zip(stores, (90, 9, 8, 5, 2, 8.9, 1.9), (1, 1.1, 1.3, 1.2, 1.4, 1.15, 1.35), strict=True)
     ]
     monkeypatch.setattr(calibrate, "_measure", lambda *_: costs)
-    for budget, index in ((90, 0), (89.9, 1), (8.5, 3), (4, 4)):
+    for budget, index in ((90, 0), (89.9, 1), (8.9, 5), (8.5, 3), (4, 6)):
         store, reason = calibrate.choose(config, budget, task, CPU)
         assert store is stores[index], budget
         assert f"of {budget:g} MiB" in reason
     with pytest.raises(
-        ConfigError, match=r"store.memory_budget: 1 MiB .* the least is 2.00 MiB by laser-coded per call"
+        ConfigError, match=r"store.memory_budget: 1 MiB .* the least is 1.90 MiB by laser-coded per call \(backward in"
     ):
         calibrate.choose(config, 1, task, CPU)
 
@@ -111,3 +111,16 @@ def test_what_a_look_changes_and_what_it_leaves():
     tracked.heed(0.9999, wanted=0.99)
     assert tracked.loss == 1.0  # never more than the policy allows
     assert not tracked.heed(0.9999, wanted=0.99)
+
+
+def test_a_cosine_that_nothing_mends_stops_to_cost_bytes():
+    tracked = make_store(LaserCodedStore(energy=0.99))
+    changes = [tracked.heed(0.9, wanted=0.9999) for _ in range(20)]
+    assert changes == [True] * 10 + [False] * 10
+    assert tracked.loss > 0
+
+
+@pytest.mark.parametrize(("precision", "count"), [("float32", 7), ("bfloat16", 5)])
+def test_backward_in_bfloat16_is_tried_unless_forward_is_in_it_as_well(tiny, precision, count):
+    config = tiny(store={"kind": "auto", "memory_budget": 1}, training={"precision": precision})
+    assert len(set(calibrate.candidates(config, CPU))) == count
