@@ -25,7 +25,7 @@ from store.settings import MIB, Settings
 from store.states import LEASED, State
 from store.tables import runs, users, workers
 from store.waits import unmet
-from store.workers import takes
+from store.workers import takes, why_unable
 
 LOOKED_AT = 500  # newest finished runs, for how long they took
 
@@ -91,12 +91,13 @@ def look(engine: sa.Engine, settings: Settings, *, now: float | None = None) -> 
         names = {row.id: row.name for row in connection.execute(sa.select(users.c.id, users.c.name))}
         durations = _Durations(connection)
         slots = _slots(connection, settings, durations, now)
+        unable = why_unable(connection, settings.lease_s, now)
         busy = connection.execute(
             sa.select(sa.func.count()).where(runs.c.state.in_(LEASED), runs.c.kind != "inspect")
         ).scalar_one()
     shares = fair_shares(policy, accounts, {row.owner_id for row in rows})
     turns = sorted(rows, key=lambda row: (row.number in waits_for, *_turn(row, shares, policy, now)))
-    waiting = _in_order(turns, waits_for, memory, accounts, shares, slots, durations, policy, now)
+    waiting = _in_order(turns, waits_for, memory, accounts, shares, slots, unable, durations, policy, now)
     counts: dict[str, int] = {}
     for row in rows:
         counts[row.owner_id] = counts.get(row.owner_id, 0) + 1
@@ -142,6 +143,7 @@ def _in_order(
     accounts: dict[str, Account],
     shares: dict[str, tuple[float, float]],
     slots: list[_Slot],
+    unable: dict[str, str],
     durations: _Durations,
     policy: Policy,
     now: float,
@@ -155,7 +157,7 @@ def _in_order(
     found, position = [], 0
     for row in rows:
         others = waits_for.get(row.number, ())
-        reason, starts_in_s = _hindrance(row, others, accounts[row.owner_id], by_pool), None
+        reason, starts_in_s = _hindrance(row, others, accounts[row.owner_id], by_pool, unable), None
         place = None
         too_large = "" if reason else memory.is_too_large(row)
         reason = reason or too_large or memory.is_short(row)
@@ -171,10 +173,14 @@ def _in_order(
     return found
 
 
-def _hindrance(row: Any, others: Sequence[str], account: Account, by_pool: dict[str, list[_Slot]]) -> str:
+def _hindrance(
+    row: Any, others: Sequence[str], account: Account, by_pool: dict[str, list[_Slot]], unable: dict[str, str]
+) -> str:
     """What but the queue keeps it waiting; empty for nothing."""
     if others:
         return f"waits for run {', '.join(others)}"
+    if not by_pool.get(row.pool) and row.pool in unable:
+        return f"no worker takes it: {unable[row.pool]}"
     if not by_pool[""]:
         return "no worker is alive, or all are drained"
     if not by_pool.get(row.pool):

@@ -314,6 +314,7 @@ workers = Table(
     Column("pools", sa.String(500), nullable=False, server_default=""),  # its labels, between blanks
     Column("schema", sa.String(40), nullable=False, server_default=""),  # revision that its code needs
     Column("drained_at", Time),  # since when it takes nothing new
+    Column("unable", sa.String(300), nullable=False, server_default=""),  # why it takes nothing, in words
     Column("started_at", Time, nullable=False),
     Column("seen_at", Time, nullable=False, index=True),
 )

@@ -35,6 +35,7 @@ class Worker:
     devices: tuple[Seen, ...]
     outdated: bool  # another than the database has: it takes nothing
     drained_at: float | None  # since when it takes nothing new
+    unable: str  # why it takes nothing, though it isn't drained; empty where it does
     started_at: float
     seen_at: float
     alive: bool
@@ -51,6 +52,7 @@ def register(
     version: str,
     pools: tuple[str, ...] = (),
     devices: Sequence[Device] = (),
+    unable: str = "",
     *,
     now: float | None = None,
 ) -> None:
@@ -58,6 +60,7 @@ def register(
     now = time.time() if now is None else now
     values = {"host": host, "pid": pid, "slots": slots, "device": device, "version": version}
     values |= {"pools": " ".join(pools), "schema": head(), "started_at": now, "seen_at": now}
+    values["unable"] = clean(unable, 300)
     with write(engine) as connection:
         statement = insert(connection, workers).values(id=worker_id, **values)
         connection.execute(statement.on_conflict_do_update(index_elements=["id"], set_=values))
@@ -66,12 +69,19 @@ def register(
 
 
 def beat(
-    engine: sa.Engine, worker_id: str, devices: Sequence[Device] | None = None, *, now: float | None = None
+    engine: sa.Engine,
+    worker_id: str,
+    devices: Sequence[Device] | None = None,
+    unable: str = "",
+    *,
+    now: float | None = None,
 ) -> None:
-    """``devices`` as they are now, None for no change. Raises NotFound for a worker that must register again."""
+    """``devices`` as they are now, None for no change; ``unable`` says why it takes nothing. Raises NotFound for a worker that
+    must register again."""
     now = time.time() if now is None else now
     with write(engine) as connection:
-        found = connection.execute(sa.update(workers).where(workers.c.id == worker_id).values(seen_at=now))
+        values = {"seen_at": now, "unable": clean(unable, 300)}
+        found = connection.execute(sa.update(workers).where(workers.c.id == worker_id).values(values))
         if found.rowcount == 0:
             raise NotFound(f"no worker {worker_id!r}; register it first")
         if devices is not None:
@@ -101,6 +111,25 @@ def drain(
 
 def takes(lease_s: float, now: float) -> sa.ColumnElement[bool]:
     """The condition on workers that take runs."""
+    return sa.and_(_would_take(lease_s, now), _IS_ABLE, workers.c.schema == head())
+
+
+def why_unable(connection: sa.Connection, lease_s: float, now: float) -> dict[str, str]:
+    """A worker that would take runs and isn't able to, and why, by label; "" for all."""
+    found: dict[str, str] = {}
+    is_not = sa.or_(sa.not_(_IS_ABLE), workers.c.schema != head())
+    for worker in connection.execute(
+        sa.select(workers).where(_would_take(lease_s, now), is_not).order_by(workers.c.id)
+    ):
+        for label in ("", *worker.pools.split()):
+            found.setdefault(label, f"{worker.id} has {worker.unable or 'another version than the database'}")
+    return found
+
+
+_IS_ABLE = workers.c.unable == ""
+
+
+def _would_take(lease_s: float, now: float) -> sa.ColumnElement[bool]:
     return sa.and_(workers.c.seen_at >= now - lease_s, workers.c.drained_at.is_(None))
 
 

@@ -28,7 +28,7 @@ from store.preempt import make_way
 from store.settings import Settings
 from worker import device, logs
 from worker.link import LONGEST_DELAY_S
-from worker.room import left_behind, remove
+from worker.room import lack, left_behind, remove
 from worker.webhooks import Sender
 
 RING_EXPIRES_S = 60.0
@@ -79,7 +79,8 @@ class Reconciler:
         for run_id in make_way(self.engine, self.settings):
             log.info("asked to make way", run=run_id)
         waiting, light = claims.queued_count(self.engine), claims.queued_count(self.engine, only_light=True)
-        takers = [w for w in workers.list_workers(self.engine) if w.alive and w.drained_at is None and not w.outdated]
+        known = [worker for worker in workers.list_workers(self.engine) if worker.alive and not worker.outdated]
+        takers = [worker for worker in known if worker.drained_at is None and not worker.unable]
         free = sum(max(0, worker.slots - len(worker.runs)) for worker in takers)
         # Rings for more than these would pile up in the broker.
         self._ring(max(min(waiting, free), min(light, len(takers))))
@@ -98,16 +99,16 @@ class Reconciler:
         return now < self._patient_until
 
     def _beat(self) -> None:
-        me = self.identity
+        me, unable = self.identity, lack(self.settings)
         found = device.devices(self.settings, me.worker_id)
         if self._is_registered:
             with contextlib.suppress(NotFound):
-                workers.beat(self.engine, me.worker_id, found)
+                workers.beat(self.engine, me.worker_id, found, unable)
                 return
         slots, labels = self.settings.slots, self.settings.pool_labels
         version = importlib.metadata.version("laser-lab")
         workers.register(
-            self.engine, me.worker_id, me.host, me.pid, slots, device.description(), version, labels, found
+            self.engine, me.worker_id, me.host, me.pid, slots, device.description(), version, labels, found, unable
         )
         self._is_registered = True
         log.info("registered", worker=me.worker_id, slots=self.settings.slots)

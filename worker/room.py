@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import errno
 import shutil
+import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from store.settings import MIB, Settings
+
+REST_S = 60.0
 
 
 def is_no_room(error: BaseException) -> bool:
@@ -15,12 +19,32 @@ def is_no_room(error: BaseException) -> bool:
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
-def free_mib(settings: Settings) -> float:
-    """MiB free where checkpoints and spools go, on the fuller of the two disks."""
-    folders = (settings.artifacts_dir, settings.spool_dir)
-    for folder in folders:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return min(shutil.disk_usage(folder).free for folder in folders) / MIB
+def lack(settings: Settings) -> str:
+    """Why runs have no place here: too little is free where checkpoints and spools go. Empty where they have one."""
+    try:
+        for folder in (settings.artifacts_dir, settings.spool_dir):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            if (free := shutil.disk_usage(folder).free / MIB) < settings.min_free_mib:
+                return f"{free:.0f} MiB free in {folder}, {settings.min_free_mib} wanted (LASER_MIN_FREE_MIB)"
+    except OSError as error:
+        return f"no use of {folder}: {error.strerror or error}"
+    return ""
+
+
+@dataclass
+class Rest:
+    """A pause after a run that found no room: a used-up quota doesn't show in what the disk has free."""
+
+    _until: float = 0.0
+
+    def begin(self) -> None:
+        """From now on."""
+        self._until = time.monotonic() + REST_S
+
+    @property
+    def is_over(self) -> bool:
+        """Whether a run may be tried again."""
+        return time.monotonic() >= self._until
 
 
 def clear(settings: Settings, run_id: str, epoch: int) -> None:

@@ -26,7 +26,7 @@ from worker.forkserver import ForkServer, NotReady, Training
 from worker.job import STOPPED, Job
 from worker.link import Away, Link
 from worker.process import DirectoryLock, DirectoryTaken
-from worker.room import clear, free_mib, is_no_room, remove_later_checkpoints
+from worker.room import Rest, clear, is_no_room, lack, remove_later_checkpoints
 from worker.verdict import Asked, Finish, Grow, Lose, Release, Verdict, judge
 
 TICK_S = 0.25
@@ -51,11 +51,14 @@ class Slot:
     forkserver: ForkServer
     devices: tuple[Device, ...] = ()  # of the worker; each run gets one of them, or several
     is_draining: Callable[[], bool] = lambda: False
+    rest: Rest = field(default_factory=Rest)
 
     def take_one(self) -> bool:
         """Claims a run and sees it through. False when there was none, no database to ask, or no room on the disk."""
-        if (free := free_mib(self.settings)) < (needed := self.settings.min_free_mib):
-            log.warning("takes no run: too little room on the disk", free_mib=round(free), needed=needed)
+        if not self.rest.is_over:
+            return False
+        if reason := lack(self.settings):
+            log.warning("takes no run", reason=reason)
             return False
         lease_s = self.settings.lease_s
         try:
@@ -154,7 +157,7 @@ class Supervisor:
         except Exception as error:
             log.exception("supervising failed")
             reason = f"its supervisor failed: {type(error).__name__}: {error}"
-            self._end(Release(reason) if is_no_room(error) else Lose(reason))
+            self._end(Release(reason, is_for_room=True) if is_no_room(error) else Lose(reason))
         if self._carrier:
             self._carrier.tidy()
             self._carrier.close(wait=not self.slot.is_draining())
@@ -347,6 +350,8 @@ class Supervisor:
 
     def _settle(self, verdict: Verdict) -> None:
         engine, run_id, epoch = self.slot.engine, self.claim.run_id, self.claim.epoch
+        if isinstance(verdict, Release) and verdict.is_for_room:
+            self.slot.rest.begin()
 
         def tell() -> None:
             match verdict:

@@ -25,6 +25,7 @@ class Release:
     """The run goes on later; nothing was wrong with it."""
 
     reason: str
+    is_for_room: bool = False  # none was left on the disk
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def judge(exit_code: int, has_result: bool, asked: Asked, step: int, error: str)
     if asked == "cancel":
         return Finish(State.cancelled, f"cancelled at step {step}")
     if exit_code == NO_ROOM:
-        return Release(f"{error or 'no space left on the disk'}, at step {step}")
+        return Release(f"{error or 'no space left on the disk'}, at step {step}", is_for_room=True)
     if exit_code == TOO_BIG:
         return Grow(f"{error or 'out of memory'}, at step {step}")
     if exit_code >= FAILED and exit_code not in (STOPPED, LOST):

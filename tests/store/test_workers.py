@@ -5,10 +5,14 @@ from __future__ import annotations
 import time
 
 import pytest
+import sqlalchemy as sa
 
-from store import audit, claims, queue, workers
+from laser_core.config import parse_run
+from store import audit, claims, queue, tables, workers
 from store.errors import NotFound, Outdated
+from store.requests import Request
 from store.runs import get_run
+from store.submit import create_run
 
 T0 = time.time()
 
@@ -55,6 +59,35 @@ def test_the_queue_counts_no_drained_slot(engine, settings, known, submit):
     workers.drain(engine, "w2", True)
     seen = queue.look(engine, settings)
     assert (seen.slots, seen.waiting[0].reason) == (0, "no worker is alive, or all are drained")
+
+
+def test_a_worker_without_room_says_so_wherever_a_run_waits(engine, settings, owner):
+    for name, label in (("w1", "big"), ("w2", "")):
+        workers.register(engine, name, "host", 7, 1, "cpu", "1", (label,), unable="9 MiB free")
+    for pool in ("", "big", "odd"):
+        create_run(engine, parse_run({"kind": "train"}), owner, request=Request(pool=pool))
+    seen = queue.look(engine, settings)
+    assert seen.slots == 0
+    assert [waiting.reason for waiting in seen.waiting] == [
+        "no worker takes it: w1 has 9 MiB free",
+        "no worker takes it: w1 has 9 MiB free",
+        "no worker is alive, or all are drained",
+    ]
+    assert {worker.unable for worker in workers.list_workers(engine)} == {"9 MiB free"}
+    workers.beat(engine, "w2")
+    seen = queue.look(engine, settings)
+    assert (seen.slots, seen.waiting[0].reason) == (1, "next")
+    assert seen.waiting[1].reason == "no worker takes it: w1 has 9 MiB free"
+
+
+def test_the_queue_counts_no_worker_of_another_version(engine, settings, submit):
+    workers.register(engine, "w1", "host", 7, 1, "cpu", "1")
+    with engine.begin() as connection:
+        connection.execute(sa.update(tables.workers).values(schema="0001"))
+    submit()
+    seen = queue.look(engine, settings)
+    assert (seen.slots, seen.waiting[0].position) == (0, None)
+    assert seen.waiting[0].reason == "no worker takes it: w1 has another version than the database"
 
 
 def test_another_version_claims_nothing_and_says_why(engine, settings, submit):

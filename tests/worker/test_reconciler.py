@@ -64,6 +64,20 @@ def test_it_rings_for_what_is_queued_but_never_more_than_free_slots(reconciler, 
     assert waiting_rings() == 1 + 2
 
 
+def test_it_rings_for_no_worker_without_room_and_says_why(engine, settings, reconciler, submit, waiting_rings):
+    one = reconciler()
+    submit()
+    one.settings = settings.model_copy(update={"min_free_mib": 2**40})
+    for _ in range(2):  # announces itself, then beats
+        one.round()
+        assert f"in {settings.artifacts_dir}, {2**40} wanted" in workers.list_workers(engine)[0].unable
+    assert waiting_rings() == 0
+    one.settings = settings
+    one.round()
+    assert workers.list_workers(engine)[0].unable == ""
+    assert waiting_rings() == 1
+
+
 def test_it_rings_for_no_drained_worker_and_leads_no_other_version(engine, reconciler, submit, waiting_rings):
     one = reconciler()
     one.round()

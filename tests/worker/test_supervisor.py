@@ -16,7 +16,8 @@ from store.pause import request_pause, resume
 from store.runs import get_run, request_cancel
 from store.states import State
 from tests.worker.standin import STEPS
-from worker import supervisor
+from worker import room, supervisor
+from worker.process import DirectoryLock
 
 HALF = list(range(1, STEPS // 2 + 1))
 
@@ -94,13 +95,17 @@ def test_a_killed_training_process_is_tried_again_but_not_for_ever(engine, slot,
 
 
 def test_a_full_disk_costs_the_run_nothing(engine, slot, submit, settings, losses):
-    """However often it happens, and no run is taken while too little is free."""
+    """However often it happens, and no run is taken while too little is free, nor at once by who found no room."""
     run = submit()
     for attempt in range(1, settings.max_attempts + 2):
         assert slot("no room").take_one()
         back = get_run(engine, run.id)
         assert (back.state, back.epoch) == (State.queued, attempt)
         assert "No space left" in back.reason
+    found_no_room = slot("no room")
+    assert found_no_room.take_one()
+    assert not found_no_room.take_one()
+    attempt += 1
     plenty = settings.model_copy(update={"min_free_mib": 2**40})
     assert not slot("good", settings=plenty).take_one()
     assert get_run(engine, run.id).epoch == attempt
@@ -275,13 +280,15 @@ def test_a_disk_that_is_full_when_the_process_begins_ends_it_and_harms_no_other(
     engine, slot, submit, monkeypatch, losses
 ):
     full, other, made, begun = submit(), submit(), slot("good"), []
+    name_holder = DirectoryLock.name_holder
+    monkeypatch.setattr(room, "REST_S", 0.0)
 
     def no_room(lock, pid):
         begun.append(pid)
-        monkeypatch.undo()
+        monkeypatch.setattr(DirectoryLock, "name_holder", name_holder)
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("worker.process.DirectoryLock.name_holder", no_room)
+    monkeypatch.setattr(DirectoryLock, "name_holder", no_room)
     assert made.take_one()
     assert get_run(engine, full.id).state == State.queued
     assert "worker.trainer" not in Path(f"/proc/{begun[0]}/cmdline").read_text()  # ended, and not yet reaped

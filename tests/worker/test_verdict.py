@@ -51,6 +51,7 @@ def test_a_run_that_was_told_to_stop_goes_on_later(exit_code, asked):
 def test_a_full_disk_is_not_the_runs_fault(asked):
     verdict = judge(NO_ROOM, False, asked, 9, "No space left on device: step-00000010")
     assert isinstance(verdict, Release)
+    assert verdict.is_for_room
     assert "No space left" in verdict.reason
     assert "step 9" in verdict.reason
 

@@ -2808,6 +2808,8 @@ export interface components {
             outdated: boolean;
             /** Drained At */
             drained_at: number | null;
+            /** Unable */
+            unable: string;
             /** Started At */
             started_at: number;
             /** Seen At */

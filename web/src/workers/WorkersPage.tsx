@@ -94,7 +94,7 @@ function DeviceMemory({ device }: { device: Worker["devices"][number] }) {
 function stateWords(worker: Worker): string {
   if (!worker.alive) return "gone";
   if (worker.outdated) return "of another version: takes nothing";
-  if (worker.drained_at === null) return "alive";
+  if (worker.drained_at === null) return worker.unable ? `takes nothing: ${worker.unable}` : "alive";
   return worker.runs.length ? "drained: gives its runs back" : "drained";
 }
 
