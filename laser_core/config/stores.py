@@ -118,7 +118,7 @@ class LaserCodedStore(_Fused):
         le=1,
     )
     code_loss: float = option(
-        0.1, "What codes may lose beyond that, as a share of 1 - ε; less takes more bits, not more time.", gt=0, le=1
+        0.1, "What codes may lose beyond that, as a share of 1 - ε; less takes more bits, not more time.", gt=0, le=10
     )
     codes: Literal["fixed", "variable"] = option(
         "fixed",

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from laser_core.stores import variable
-from laser_core.stores.coding import rate_bound
+from laser_core.stores.coding import allocate, rate_bound
 from laser_core.stores.variable import decode, encode, plan
 
 
@@ -113,3 +113,10 @@ def test_they_are_within_a_third_of_the_limit(rank, ratio, share, has_tails):
     if not has_tails:
         assert made.bits == pytest.approx(held_bits(held) / (8 * 81), rel=0.05)
     assert held_bits(held) / (8 * 81) <= 1.3 * rate_bound(variances, error)
+
+
+@pytest.mark.parametrize("allowed", [1.0, 5.0])
+def test_one_direction_is_left_however_much_may_be_lost(allowed):
+    shares = torch.tensor([0.6, 0.3, 0.1])
+    assert plan(shares, allowed).coded == 1
+    assert allocate(shares, allowed).tolist() == [1, 1, 1]
