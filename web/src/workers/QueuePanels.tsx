@@ -40,7 +40,7 @@ function Waiting({ queue }: { queue: Queue }) {
             ) : (
               <span className="faint">a run of somebody else</span>
             )}
-            <div className="faint truncate">{run.reason}</div>
+            <div className="faint truncate" title={run.reason}>{run.reason}</div>
           </td>
           <td>{owners.get(run.owner) ?? run.owner}</td>
           <td>{run.band}</td>

@@ -48,6 +48,12 @@ function WorkerCard({ worker }: { worker: Worker }) {
         {worker.alive && <DrainButton worker={worker} />}
       </div>
       <dl className={classes.facts}>
+        {worker.unable && (
+          <>
+            <dt>Why</dt>
+            <dd data-testid="worker-unable">{worker.unable}</dd>
+          </>
+        )}
         <dt>Device</dt>
         <dd>{worker.device}</dd>
         <dt>Seen</dt>
@@ -94,7 +100,7 @@ function DeviceMemory({ device }: { device: Worker["devices"][number] }) {
 function stateWords(worker: Worker): string {
   if (!worker.alive) return "gone";
   if (worker.outdated) return "of another version: takes nothing";
-  if (worker.drained_at === null) return worker.unable ? `takes nothing: ${worker.unable}` : "alive";
+  if (worker.drained_at === null) return worker.unable ? "takes nothing" : "alive";
   return worker.runs.length ? "drained: gives its runs back" : "drained";
 }
 
