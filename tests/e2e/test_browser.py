@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 
 from laser_core.config import parse_run
 from laser_core.events import Log
-from store import claims, database
+from store import claims, database, workers
 from store.ingest import ingest
 from store.requests import Request
 from store.settings import Settings
@@ -158,4 +158,21 @@ def test_a_long_log_shows_its_newest_lines(platform: Platform, page: Page) -> No
     page.get_by_test_id("log-search").fill("line 599")
     expect(page.get_by_text("10 of the newest")).to_be_visible()
     claims.finish(engine, run_id, claim.epoch, State.failed, "enough said")
+    engine.dispose()
+
+
+def test_a_run_that_waits_for_a_full_disk_says_so(platform: Platform, page: Page) -> None:
+    engine = database.connect(Settings(home=platform.home).database_url)
+    workers.register(engine, "w-full", "full", 7, 1, "cpu", "1", ("nobodys",), unable="9 MiB free, 512 wanted")
+    mine = platform.answer("GET", "/me")["id"]
+    run_id = create_run(engine, parse_run({"kind": "train"}), mine, request=Request(pool="nobodys"))[0].id
+    why = "no worker takes it: w-full has 9 MiB free, 512 wanted"
+
+    sign_in(page, platform)
+    page.goto(f"{platform.url}/workers")
+    expect(page.get_by_test_id("worker-unable")).to_have_text("9 MiB free, 512 wanted")
+    expect(page.get_by_text(why)).to_be_visible()
+    page.goto(f"{platform.url}/runs/{run_id}")
+    expect(page.get_by_text(why)).to_be_visible()
+    platform.answer("POST", f"/runs/{run_id}/cancel")
     engine.dispose()
