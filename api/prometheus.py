@@ -71,7 +71,9 @@ class _Pool(Collector):
         yield CounterMetricFamily("laser_ingested_points", "Metric points stored since this process's start.", points)
         alive = [worker for worker in found.workers if worker.alive]
         slots = {"all": sum(w.slots for w in alive), "busy": sum(len(w.runs) for w in alive)}
-        yield _gauge("laser_slots", "Slots of the workers alive: all, and those with a run.", "kind", slots)
+        slots["taking"] = sum(w.slots for w in alive if w.is_taking)
+        about = "Slots of the workers alive: all, those with a run, and those of workers that take runs."
+        yield _gauge("laser_slots", about, "kind", slots)
         yield _gauge("laser_workers_alive", "Workers heard of within LASER_LEASE_S.", "", {"": len(alive)})
         yield _memory({device.uid: device for worker in alive for device in worker.devices})
         about = "Time since a worker was heard of; it is forgotten after a week."

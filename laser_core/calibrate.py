@@ -50,8 +50,13 @@ class Measured:
 
     @property
     def name(self) -> str:
-        per = getattr(self.store, "unit", None) or getattr(self.store, "keep", None)
-        return self.store.kind + f" per {per}" * bool(per) + " (backward in bfloat16)" * (self.store in IN_BFLOAT16)
+        return name_of(self.store)
+
+
+def name_of(store: Store) -> str:
+    """What tells candidates apart."""
+    per = getattr(store, "unit", None) or getattr(store, "keep", None)
+    return store.kind + f" per {per}" * bool(per) + " (backward in bfloat16)" * (store in IN_BFLOAT16)
 
 
 def candidates(config: TrainConfig, device: torch.device) -> tuple[Store, ...]:
@@ -83,7 +88,7 @@ def choose(config: TrainConfig, memory_budget: float, task: PuzzleTask, device: 
 def settled_store(data: Any) -> tuple[Store, str]:
     """The store that an earlier attempt of a run settled on, and a reason to match."""
     store: Store = parse(Store, data)
-    return store, f"store {store.kind}, as chosen when this run began"
+    return store, f"store {name_of(store)}, as chosen when this run began"
 
 
 def _reason(best: Measured, measured: list[Measured], memory_budget: float) -> str:

@@ -190,6 +190,8 @@ def _workers(engine: sa.Engine, settings: Settings) -> Iterator[Finding]:
         if worker.version != mine:
             found = f"{worker.id} runs {worker.version}, here is {mine}"
             yield Finding("worker version", "failed", found, "run the same laser-lab everywhere")
+        if worker.unable:
+            yield Finding("worker", "warning", f"{worker.id} takes nothing: {worker.unable}", "make room on its disk")
         if worker.seen_at > time.time() + MOST_SKEW_S:
             found = f"{worker.id} was seen in the future"
             yield Finding("worker clock", "failed", found, f"set the clock of {worker.host} by NTP")

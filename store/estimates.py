@@ -47,8 +47,8 @@ class GroupEstimate:
 
 @dataclass(frozen=True)
 class ExperimentEstimate:
-    """``most_saved_bytes`` is the largest group's; ``duration_s`` is for all runs on the slots that are alive now, were they
-    idle; None where a group isn't known or no worker is alive."""
+    """``most_saved_bytes`` is the largest group's; ``duration_s`` is for all runs on the slots of workers that take runs now,
+    were they idle; None where a group isn't known or there is none."""
 
     runs: int
     groups: list[GroupEstimate]
@@ -63,7 +63,7 @@ def estimate(engine: sa.Engine, config: ExperimentConfig, now: float | None = No
     planned = plan(config)
     with read(engine) as connection:
         known = _Known(_finished(connection))
-    slots = sum(worker.slots for worker in list_workers(engine, now=now) if worker.alive and worker.drained_at is None)
+    slots = sum(worker.slots for worker in list_workers(engine, now=now) if worker.is_taking)
     by_group: dict[tuple[str, str], list[TrainConfig]] = {}
     for each in planned:
         by_group.setdefault((each.variant, each.point), []).append(each.config)

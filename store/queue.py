@@ -66,7 +66,7 @@ class Standing:
 
 @dataclass(frozen=True)
 class Queue:
-    """The pool as it stands."""
+    """The pool as it stands. ``slots`` are those of workers that take runs, and what others still carry out."""
 
     waiting: tuple[Waiting, ...]
     standings: tuple[Standing, ...]
@@ -92,8 +92,11 @@ def look(engine: sa.Engine, settings: Settings, *, now: float | None = None) -> 
         durations = _Durations(connection)
         slots = _slots(connection, settings, durations, now)
         unable = why_unable(connection, settings.lease_s, now)
-        busy = connection.execute(
-            sa.select(sa.func.count()).where(runs.c.state.in_(LEASED), runs.c.kind != "inspect")
+        is_busy = (runs.c.state.in_(LEASED), runs.c.kind != "inspect")
+        busy = connection.execute(sa.select(sa.func.count()).where(*is_busy)).scalar_one()
+        takers = sa.select(workers.c.id).where(takes(settings.lease_s, now))
+        leaving = connection.execute(
+            sa.select(sa.func.count()).where(*is_busy, runs.c.worker_id.not_in(takers))
         ).scalar_one()
     shares = fair_shares(policy, accounts, {row.owner_id for row in rows})
     turns = sorted(rows, key=lambda row: (row.number in waits_for, *_turn(row, shares, policy, now)))
@@ -117,7 +120,7 @@ def look(engine: sa.Engine, settings: Settings, *, now: float | None = None) -> 
         for of in [accounts[user]]
     ]
     standings.sort(key=lambda standing: (-standing.share, standing.name))
-    return Queue(tuple(waiting), tuple(standings), len(slots), busy)
+    return Queue(tuple(waiting), tuple(standings), len(slots) + leaving, busy)
 
 
 _COLUMNS = (
@@ -160,6 +163,8 @@ def _in_order(
         reason, starts_in_s = _hindrance(row, others, accounts[row.owner_id], by_pool, unable), None
         place = None
         too_large = "" if reason else memory.is_too_large(row)
+        if too_large and row.pool in unable:
+            too_large = f"{too_large} (not counted: {unable[row.pool]})"
         reason = reason or too_large or memory.is_short(row)
         if not others and not too_large and row.pool in by_pool and by_pool[row.pool]:
             position += 1

@@ -41,6 +41,11 @@ class Worker:
     alive: bool
     runs: tuple[str, ...]
 
+    @property
+    def is_taking(self) -> bool:
+        """Whether it takes runs, where it has a slot free (``takes`` is the same for queries)."""
+        return self.alive and self.drained_at is None and not self.outdated and not self.unable
+
 
 def register(
     engine: sa.Engine,

@@ -28,7 +28,7 @@ from store.preempt import make_way
 from store.settings import Settings
 from worker import device, logs
 from worker.link import LONGEST_DELAY_S
-from worker.room import lack, left_behind, remove
+from worker.room import Look, left_behind, remove
 from worker.webhooks import Sender
 
 RING_EXPIRES_S = 60.0
@@ -62,12 +62,17 @@ class Reconciler:
     ) -> None:
         self.engine, self.settings, self.identity, self.bell = engine, settings, identity, bell
         self._is_broker_away = self._is_registered = False
+        self._look, self._unable = Look(), ""
         self._clock, self._reached_at, self._patient_until = clock, clock(), 0.0
 
     def round(self) -> None:
         """Beats; and where this one leads, takes runs from lost workers and rings. Raises SQLAlchemyError, and Outdated for
         code of another version than the database."""
-        self._beat()
+        try:
+            self._beat()
+        except sa.exc.DBAPIError:
+            database.require_head(self.engine)  # an older database may lack what a beat writes
+            raise
         database.require_head(self.engine)
         is_patient = self._is_patient()
         lead_s = LED_ROUNDS * self.settings.reconcile_s
@@ -79,11 +84,12 @@ class Reconciler:
         for run_id in make_way(self.engine, self.settings):
             log.info("asked to make way", run=run_id)
         waiting, light = claims.queued_count(self.engine), claims.queued_count(self.engine, only_light=True)
-        known = [worker for worker in workers.list_workers(self.engine) if worker.alive and not worker.outdated]
-        takers = [worker for worker in known if worker.drained_at is None and not worker.unable]
-        free = sum(max(0, worker.slots - len(worker.runs)) for worker in takers)
-        # Rings for more than these would pile up in the broker.
-        self._ring(max(min(waiting, free), min(light, len(takers))))
+        alive = [worker for worker in workers.list_workers(self.engine) if worker.alive]
+        takers = [worker for worker in alive if worker.is_taking]
+        free, idle = (sum(max(0, worker.slots - len(worker.runs)) for worker in some) for some in (takers, alive))
+        # Rings for more than these would pile up in the broker; idle slots that take nothing hear some of them.
+        if rings := max(min(waiting, free), min(light, len(takers))):
+            self._ring(rings + idle - free)
 
     def _is_patient(self) -> bool:
         """For a moment after an outage of the database that was long enough to end the lease of a worker that lives: each
@@ -99,7 +105,10 @@ class Reconciler:
         return now < self._patient_until
 
     def _beat(self) -> None:
-        me, unable = self.identity, lack(self.settings)
+        me, unable = self.identity, self._look.lack(self.settings)
+        if unable != self._unable:
+            log.warning("takes no run", reason=unable) if unable else log.info("takes runs again")
+        self._unable = unable
         found = device.devices(self.settings, me.worker_id)
         if self._is_registered:
             with contextlib.suppress(NotFound):

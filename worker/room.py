@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import errno
 import shutil
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 
 from store.settings import MIB, Settings
 
 REST_S = 60.0
+LOOK_S = 2.0
 
 
 def is_no_room(error: BaseException) -> bool:
@@ -29,6 +32,24 @@ def lack(settings: Settings) -> str:
     except OSError as error:
         return f"no use of {folder}: {error.strerror or error}"
     return ""
+
+
+class Look:
+    """Asks for ``lack`` in a thread: who has other things to do must not wait for a network's file system that hangs."""
+
+    def __init__(self) -> None:
+        self._answer: Future[str] = Future()
+        self._answer.set_result("")
+
+    def lack(self, settings: Settings) -> str:
+        """As ``lack``; no answer within ``LOOK_S`` is a lack as well."""
+        if self._answer.done():
+            answer = self._answer = Future[str]()
+            threading.Thread(target=lambda: answer.set_result(lack(settings)), name="look", daemon=True).start()
+        try:
+            return self._answer.result(LOOK_S)
+        except TimeoutError:
+            return f"no answer from {settings.artifacts_dir} or {settings.spool_dir} within {LOOK_S:g} s"
 
 
 @dataclass

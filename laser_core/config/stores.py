@@ -7,6 +7,8 @@ from typing import Literal
 
 from laser_core.schema import Checked, Problem, option
 
+MOST_CODE_LOSS = 0.5  # of the activations' energy
+
 
 @dataclass(frozen=True)
 class NoneStore(Checked):
@@ -118,7 +120,10 @@ class LaserCodedStore(_Fused):
         le=1,
     )
     code_loss: float = option(
-        0.1, "What codes may lose beyond that, as a share of 1 - ε; less takes more bits, not more time.", gt=0, le=10
+        0.1,
+        "What codes may lose beyond that, as a multiple of 1 - ε; less takes more bits, not more time.",
+        gt=0,
+        le=10,
     )
     codes: Literal["fixed", "variable"] = option(
         "fixed",
@@ -129,6 +134,16 @@ class LaserCodedStore(_Fused):
         "sublayer",
         "What is coded: all that flows between sublayers, or a network call's input alone, run again from it.",
     )
+
+    def cross_check(self) -> list[Problem]:
+        problems = super().cross_check()
+        if self.code_loss * (1 - self.energy) > MOST_CODE_LOSS:
+            most = MOST_CODE_LOSS / (1 - self.energy)
+            message = (
+                f"expected at most {most:g} at an energy of {self.energy:g}: codes would lose more than half of it"
+            )
+            problems.append(Problem("code_loss", f"{message}; got {self.code_loss:g}"))
+        return problems
 
 
 @dataclass(frozen=True)
@@ -159,7 +174,8 @@ class RandomStore(Checked):
 
 @dataclass(frozen=True)
 class AutoStore(Checked):
-    """Takes the fastest store that fits a memory budget, by a short calibration at the start."""
+    """Takes the fastest store that fits a memory budget, by a short calibration at the start: none, checkpoint or laser-coded,
+    the last also with a backward pass in bfloat16."""
 
     memory_budget: float = option(help="Most MiB held between forward and backward.", gt=0)
     kind: Literal["auto"] = "auto"

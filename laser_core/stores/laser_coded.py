@@ -1,7 +1,7 @@
 """The fused block with packed codes: coordinates in the site's tracked eigenbasis, a few bits each (see coding.py).
 
 The basis leaves at most 1 - ε of the activations' energy out, and the codes lose at most ``code_loss`` times as much. Losses
-split equally cost the fewest bits; finer codes in fewer directions cost the least time at the same gradient.
+split equally cost the fewest bits of fixed length; finer codes in fewer directions cost the least time at the same gradient.
 """
 
 from __future__ import annotations

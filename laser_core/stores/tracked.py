@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from jaxtyping import Float
 
 
-LEAST_LOSS = (
-    2.0**-10
-)  # of ``TrackedStore.loss``: a cosine that is still missed is so for other reasons, such as rounding
+LEAST_LOST = (
+    1e-6  # of a site's energy: a cosine that is missed where no more is lost is so for other reasons, like rounding
+)
 
 
 class BasedStore(ActivationStore, ABC):
@@ -126,10 +126,12 @@ class TrackedStore(BasedStore):
 
     def heed(self, cosine: float, wanted: float) -> bool:
         """The gradient's measured cosine against the exact one: below ``wanted`` every site may lose half as much from now
-        on, far above it half as much again, never more than the policy allows. Returns whether anything changed."""
+        on, but for a millionth of its energy, far above it half as much again, never more than the policy allows. Returns
+        whether anything changed."""
         before = self.loss
         if cosine < wanted:
-            self.loss = max(LEAST_LOSS, 0.5 * self.loss)
+            least = LEAST_LOST / max(1 - self.policy.energy, LEAST_LOST)
+            self.loss = min(self.loss, max(least, 0.5 * self.loss))
         elif 1 - cosine < 0.25 * (1 - wanted):
             self.loss = min(1.0, 1.5 * self.loss)
         for tracker in self.trackers.values():

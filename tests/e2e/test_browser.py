@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import time
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
@@ -163,7 +164,9 @@ def test_a_long_log_shows_its_newest_lines(platform: Platform, page: Page) -> No
 
 def test_a_run_that_waits_for_a_full_disk_says_so(platform: Platform, page: Page) -> None:
     engine = database.connect(Settings(home=platform.home).database_url)
-    workers.register(engine, "w-full", "full", 7, 1, "cpu", "1", ("nobodys",), unable="9 MiB free, 512 wanted")
+    lives = time.time() + 600  # beats no more
+    about = ("w-full", "full", 7, 1, "cpu", "1", ("nobodys",))
+    workers.register(engine, *about, unable="9 MiB free, 512 wanted", now=lives)
     mine = platform.answer("GET", "/me")["id"]
     run_id = create_run(engine, parse_run({"kind": "train"}), mine, request=Request(pool="nobodys"))[0].id
     why = "no worker takes it: w-full has 9 MiB free, 512 wanted"

@@ -91,6 +91,10 @@ def test_a_guess_beyond_a_device_gets_it_alone_and_an_ask_waits_for_a_larger_one
     (waiting,) = queue.look(engine, settings).waiting
     assert (waiting.run_id, waiting.position) == (asked, None)
     assert waiting.reason == "asks for 101 MiB; the largest device that it may use has 100"
+    large = Device("w2/cpu0", "cpu", 200 * MIB)
+    workers.register(engine, "w2", "there", 7, 4, "cpu", "1", devices=(large,), unable="9 MiB free")
+    (waiting,) = queue.look(engine, settings).waiting
+    assert waiting.reason.endswith("has 100 (not counted: w2 has 9 MiB free)")
 
 
 def test_the_measured_peak_frees_what_is_not_needed(engine, settings, ask, take):

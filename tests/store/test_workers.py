@@ -80,6 +80,13 @@ def test_a_worker_without_room_says_so_wherever_a_run_waits(engine, settings, ow
     assert seen.waiting[1].reason == "no worker takes it: w1 has 9 MiB free"
 
 
+def test_what_a_worker_without_room_still_carries_out_is_counted(engine, settings, known, start):
+    start()
+    workers.beat(engine, "w1", unable="9 MiB free")
+    seen = queue.look(engine, settings)
+    assert (seen.slots, seen.busy) == (2, 1)  # that one, and the free slot of w2
+
+
 def test_the_queue_counts_no_worker_of_another_version(engine, settings, submit):
     workers.register(engine, "w1", "host", 7, 1, "cpu", "1")
     with engine.begin() as connection:

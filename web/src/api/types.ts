@@ -1541,8 +1541,8 @@ export interface components {
         };
         /**
          * ExperimentEstimate
-         * @description ``most_saved_bytes`` is the largest group's; ``duration_s`` is for all runs on the slots that are alive now, were they
-         *     idle; None where a group isn't known or no worker is alive.
+         * @description ``most_saved_bytes`` is the largest group's; ``duration_s`` is for all runs on the slots of workers that take runs now,
+         *     were they idle; None where a group isn't known or there is none.
          */
         ExperimentEstimate: {
             /** Runs */
@@ -3308,7 +3308,7 @@ export interface components {
              */
             kind: "laser-coded";
             /**
-             * @description What codes may lose beyond that, as a share of 1 - ε; less takes more bits, not more time.
+             * @description What codes may lose beyond that, as a multiple of 1 - ε; less takes more bits, not more time.
              * @default 0.1
              */
             code_loss: number;
@@ -3377,7 +3377,7 @@ export interface components {
              */
             rank: number;
         };
-        /** @description Takes the fastest store that fits a memory budget, by a short calibration at the start. */
+        /** @description Takes the fastest store that fits a memory budget, by a short calibration at the start: none, checkpoint or laser-coded, the last also with a backward pass in bfloat16. */
         AutoStore: {
             /** @description Most MiB held between forward and backward. */
             memory_budget: number;

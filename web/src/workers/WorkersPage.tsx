@@ -48,7 +48,7 @@ function WorkerCard({ worker }: { worker: Worker }) {
         {worker.alive && <DrainButton worker={worker} />}
       </div>
       <dl className={classes.facts}>
-        {worker.unable && (
+        {stateWords(worker) === TAKES_NOTHING && (
           <>
             <dt>Why</dt>
             <dd data-testid="worker-unable">{worker.unable}</dd>
@@ -97,10 +97,12 @@ function DeviceMemory({ device }: { device: Worker["devices"][number] }) {
   );
 }
 
+const TAKES_NOTHING = "takes nothing";
+
 function stateWords(worker: Worker): string {
   if (!worker.alive) return "gone";
   if (worker.outdated) return "of another version: takes nothing";
-  if (worker.drained_at === null) return worker.unable ? "takes nothing" : "alive";
+  if (worker.drained_at === null) return worker.unable ? TAKES_NOTHING : "alive";
   return worker.runs.length ? "drained: gives its runs back" : "drained";
 }
 
