@@ -42,6 +42,22 @@ def load() -> None:
 
 def main(path: str, launcher: str = "") -> int:
     """Exit code: one of worker.job's."""
+    try:
+        return _main(path, launcher)
+    finally:
+        _let_go_of_output()
+
+
+def _let_go_of_output() -> None:
+    """Python would end with an exit code of its own where it can't write out what it still holds, as on a full disk."""
+    for name in ("stdout", "stderr"):
+        try:
+            getattr(sys, name).flush()
+        except OSError:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 (open until the end)
+
+
+def _main(path: str, launcher: str) -> int:
     stopping = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for whoever started the worker

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -36,6 +37,7 @@ def test_no_room_for_the_traceback_is_no_room(tmp_path):
     config = {"kind": "train", "task": {"kind": "sudoku", "train_puzzles": 4, "test_puzzles": 2}, "training": training}
     job = tmp_path / "job.json"
     Job(config, str(tmp_path), None, {}, None, spool="/dev/full", threads=1).save(job)
+    is_buffered = os.environ | {"PYTHONUNBUFFERED": ""}
     with open("/dev/full", "w") as full:
-        ended = subprocess.run([sys.executable, "-m", "worker.trainer", job], stdout=full, stderr=full)
+        ended = subprocess.run([sys.executable, "-m", "worker.trainer", job], stdout=full, stderr=full, env=is_buffered)
     assert ended.returncode == NO_ROOM
