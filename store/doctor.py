@@ -191,7 +191,8 @@ def _workers(engine: sa.Engine, settings: Settings) -> Iterator[Finding]:
             found = f"{worker.id} runs {worker.version}, here is {mine}"
             yield Finding("worker version", "failed", found, "run the same laser-lab everywhere")
         if worker.unable:
-            yield Finding("worker", "warning", f"{worker.id} takes nothing: {worker.unable}", "make room on its disk")
+            found = f"{worker.id} takes nothing: {worker.unable}"
+            yield Finding("worker", "warning", found, "make room there, or mend the folder")
         if worker.seen_at > time.time() + MOST_SKEW_S:
             found = f"{worker.id} was seen in the future"
             yield Finding("worker clock", "failed", found, f"set the clock of {worker.host} by NTP")

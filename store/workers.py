@@ -18,6 +18,7 @@ from store.tables import runs, workers
 from store.text import clean
 
 FORGET_S = 7 * 86_400
+_IS_ABLE = workers.c.unable == ""
 
 
 @dataclass(frozen=True)
@@ -129,9 +130,6 @@ def why_unable(connection: sa.Connection, lease_s: float, now: float) -> dict[st
         for label in ("", *worker.pools.split()):
             found.setdefault(label, f"{worker.id} has {worker.unable or 'another version than the database'}")
     return found
-
-
-_IS_ABLE = workers.c.unable == ""
 
 
 def _would_take(lease_s: float, now: float) -> sa.ColumnElement[bool]:

@@ -75,9 +75,10 @@ def _main(path: str, launcher: str) -> int:
     except Exception as error:
         if type(error).__name__ == "PeerLost":  # laser_core.distributed's
             return LOST
-        with contextlib.suppress(OSError):  # the disk of the output and the spool may be the full one
+        with contextlib.suppress(OSError):  # the output's disk may be the full one,
             traceback.print_exc()
-            if _leads() or not isinstance(error, ValueError | FloatingPointError):  # those come to all processes alike
+        if _leads() or not isinstance(error, ValueError | FloatingPointError):  # those come to all processes alike
+            with contextlib.suppress(OSError):  # and the spool's
                 spool.append(Log(_described(error), "error"))
         if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # the second is torch's
             return TOO_BIG

@@ -22,9 +22,8 @@ if TYPE_CHECKING:
     from jaxtyping import Float
 
 
-LEAST_LOST = (
-    1e-6  # of a site's energy: a cosine that is missed where no more is lost is so for other reasons, like rounding
-)
+# Share of a site's energy: a cosine that is missed where no more is lost is so for other reasons, like rounding.
+LEAST_LOST = 1e-6
 
 
 class BasedStore(ActivationStore, ABC):
