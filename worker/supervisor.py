@@ -91,6 +91,7 @@ class _Batch:
     start: int
     end: int
     events: list[Event]
+    is_last: bool  # nothing came after it when it was read
 
 
 @dataclass
@@ -243,40 +244,41 @@ class Supervisor:
                 self._ask(told)
 
     def _forward(self, everything: bool) -> bool:
-        """Stores what the spool holds, one batch unless ``everything``. Whether nothing is left."""
-        while self.link.is_due and (everything or time.monotonic() >= self._batch_due):
-            if self._batch is None:
-                self._batch = self._next_batch()
-            self._batch_due = time.monotonic() + BATCH_S
-            if self._batch is None:
+        """Stores what the spool holds, for a while unless ``everything``. Whether nothing is left."""
+        until = time.monotonic() + BATCH_S
+        while self.link.is_due and (everything or self._batch_due <= time.monotonic() < until):
+            if (batch := self._batch or self._next_batch()) is None:
+                self._batch_due = time.monotonic() + BATCH_S
                 return True
-            try:
-                if not self._is_kept(self._batch):
-                    return False
-                self._store(self._batch)
-            except Away:
+            if not self._is_stored(batch):
                 return False
-            self._offset, self._batch = self._batch.end, None
+            self._offset, self._batch = batch.end, None
+            if batch.is_last:
+                self._batch_due = time.monotonic() + BATCH_S
             self._beat()
         return False
 
     def _next_batch(self) -> _Batch | None:
-        events, end = spool.read(self._file("spool"), self._offset, alone=get_args(Saved) if self._carrier else ())
+        path = self._file("spool")
+        events, end = spool.read(path, self._offset, alone=get_args(Saved) if self._carrier else ())
         for event in events:
             self._seen.note(event)
-        return _Batch(self._offset, end, events) if events else None
+        self._batch = _Batch(self._offset, end, events, end >= path.stat().st_size) if events else None
+        return self._batch
 
-    def _is_kept(self, batch: _Batch) -> bool:
-        """Whether the files that it speaks of are where they stay, so that the database may point at them."""
-        kept = self._carrier.send(batch.events) if self._carrier else batch.events
-        batch.events = kept or batch.events
-        return kept is not None
-
-    def _store(self, batch: _Batch) -> None:
+    def _is_stored(self, batch: _Batch) -> bool:
+        """Whether the database holds it, and what it points at is where it stays."""
+        if self._carrier:
+            if (kept := self._carrier.send(batch.events)) is None:
+                return False
+            batch.events = kept
         run_id, epoch = self.claim.run_id, self.claim.epoch
-        self.link.call(lambda: ingest(self.slot.engine, run_id, epoch, batch.start, batch.end, batch.events))
-        if self._carrier and isinstance(batch.events[0], CheckpointSaved):
-            self._carrier.tidy()
+        with contextlib.suppress(Away):
+            self.link.call(lambda: ingest(self.slot.engine, run_id, epoch, batch.start, batch.end, batch.events))
+            if self._carrier and isinstance(batch.events[0], CheckpointSaved):
+                self._carrier.tidy()
+            return True
+        return False
 
     @staticmethod
     def _told(orders: Orders) -> Asked:

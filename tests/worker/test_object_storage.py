@@ -60,29 +60,23 @@ def left(settings):
     return [*settings.artifacts_dir.glob("*"), *settings.spool_dir.glob("*")]
 
 
-@pytest.fixture(scope="session")
-def short(tiny):
-    """As ``tiny``, a third of it."""
-    return tiny | {"training": tiny["training"] | {"steps": 80}}
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("gpus", [1, 2])
 def test_a_run_goes_on_elsewhere_from_what_a_dead_machine_kept(
-    start_worker, machine, short, midway, kept, engine, owner, finished, eventually, tmp_path, gpus
+    start_worker, machine, tiny, midway, kept, engine, owner, finished, eventually, tmp_path, gpus
 ):
     """With the same weights in the end, also where processes share it: each reads what was fetched, the first one saves. Then
     an evaluation on a third machine fetches the weights."""
     one, two, three = (machine(name) for name in ("one", "two", "three"))
     devices = {"slots": gpus, "CPU_MEMORY": " ".join(["4096"] * gpus)}
     worker = start_worker(of=one, **devices)
-    run, _ = create_run(engine, parse_run({"kind": "train", **short}), owner, request=Request(gpus=gpus))
+    run, _ = create_run(engine, parse_run({"kind": "train", **tiny}), owner, request=Request(gpus=gpus))
     midway(run.id)
     worker.kill()
     worker = start_worker(of=two, **devices)
     ended = finished(run.id)
     assert (ended.state, ended.attempt) == (State.succeeded, 2), ended.reason
-    alone = carried_out(short, tmp_path, processes=gpus)
+    alone = carried_out(tiny, tmp_path, processes=gpus)
     assert ended.result["weights_sha256"] == alone.weights_sha256
     points = [(step, x) for key, step, x in metrics.iter_points(engine, run.id) if key == "train.loss"]
     assert points == sorted(alone.losses.items())
