@@ -29,6 +29,7 @@ from laser_core.stores import make_store
 from laser_core.stores.laser_coded import LaserCoded
 
 BASES = 4  # rounds that make the bases, and compile; they don't count
+UNSEEN = 8
 Row = dict[str, Any]
 
 
@@ -93,13 +94,15 @@ def compare(subject: Subject, stage: Stage, field_: list[Contender], repetitions
     held = [_bytes(each, each.at(here), subject.device) for each in field_]
     with torch.no_grad():
         loss = float(here.loss(field_[0].model)) / len(here.batch.inputs_BS)
+    unseen = [subject.situation(stage, round_ + number) for number in range(1, UNSEEN + 1)]
     eager, checkpoint = (_times_of(field_, compared) for compared in (EAGER, CHECKPOINT))
     rows = []
     for each, (saved_bytes, peak) in zip(field_, held, strict=True):
         row = _named(each, subject, stage) | _shares(saved_bytes, peak, *held[0]) | _pace(each, eager, checkpoint)
         row |= _fidelity(each) | {"samples_per_s": _per_second(each, here), "loss": loss}
         if isinstance(each.model.store, LaserCoded) and not each.skipped:
-            sites = coded_sites(each.model, partial(here.loss, each.model))
+            tell(f"{what}: codes of {each.compared.setting}")
+            sites = coded_sites(each.model, [partial(each.at(other).loss, each.model) for other in unseen])
             row |= {"sites": sites, "code_over_bound": over_bound(sites)}
         rows.append(row)
     return rows

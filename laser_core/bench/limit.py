@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 from unittest.mock import patch
@@ -44,9 +44,14 @@ class Seen:
         self.error += float((x_ND - decoded_ND).square().sum())
 
 
-def coded_sites(model: TRM, loss: Callable[[], Tensor]) -> dict[str, dict[str, float]]:
-    """Of every site that is coded: bits per row, the share of energy lost, and the bits that no code of independent normal
-    directions with the measured spectrum can do without at that loss (all recursion steps together)."""
+def coded_sites(model: TRM, losses: Iterable[Callable[[], Tensor]]) -> dict[str, dict[str, float]]:
+    """Of every site that is coded while ``losses`` of several batches are computed: bits per row, the share of energy lost, and
+    the bits that no code of independent normal directions with the measured spectrum can do without at that loss (all batches
+    and recursion steps together).
+
+    Batches that the bases and plans come from, or spectra of one batch alone, would tell of those rows and not of their source:
+    the tail of a batch's spectrum is its own, and codes made for another can't know it.
+    """
     store, seen = model.store, dict[str, Seen]()
     assert isinstance(store, LaserCoded)
     pack = store.pack
@@ -58,7 +63,8 @@ def coded_sites(model: TRM, loss: Callable[[], Tensor]) -> dict[str, dict[str, f
         return packed
 
     with patch.object(store, "pack", watched), torch.enable_grad():
-        loss()
+        for loss in losses:
+            loss()
     return {site: _against_bound(sums) for site, sums in seen.items()}
 
 

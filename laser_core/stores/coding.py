@@ -73,12 +73,14 @@ def rate_bound(variances: Float[Tensor, "K"], distortion: float) -> float:
     return float((variances / max(level, 1e-300)).log2().clamp_min(0).sum()) / 2
 
 
-def water_level(variances: Float[Tensor, "K"], distortion: float) -> float:
-    """θ with Σ min(λ, θ) = ``distortion``; the largest variance where that is more than all."""
+def water_level(variances: Float[Tensor, "K"], distortion: float, worth: float = 1.0) -> float:
+    """The highest θ at which no more than ``distortion`` is lost: all of a λ up to ``worth`` · θ, θ of any other; so
+    Σ min(λ, θ) = ``distortion`` by default. The largest variance where that is more than all."""
     low, high = 0.0, float(variances.max())
     for _ in range(100):
         level = (low + high) / 2
-        low, high = (level, high) if variances.clamp_max(level).sum() <= distortion else (low, level)
+        lost = variances.where(variances <= worth * level, level).sum()
+        low, high = (level, high) if lost <= distortion else (low, level)
     return low
 
 

@@ -135,7 +135,7 @@ def test_coded_sites_are_held_to_the_bound_at_their_own_loss(trial):
     t = trial(LaserCodedStore(energy=0.99), batch_size=16, seq_len=16)
     for _ in range(3):
         t.step()
-    sites = coded_sites(t.model, t.loss)
+    sites = coded_sites(t.model, [t.loss, t.loss])
     assert sites.keys() == {"layers.0.h", "layers.0.h1", "layers.1.h", "layers.1.h1", "layers.1.h2"}
     for site, seen in sites.items():
         tracker = t.model.store.trackers[site]

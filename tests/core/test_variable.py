@@ -1,12 +1,15 @@
 """Codes of variable length: nothing is lost in packing, nothing is biased, and they are near the limit, heavy tails or not."""
 
+import dataclasses
+import math
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from laser_core.stores import variable
-from laser_core.stores.coding import allocate, rate_bound
+from laser_core.stores.coding import allocate, rate_bound, water_level
 from laser_core.stores.variable import decode, encode, plan
 
 
@@ -60,8 +63,8 @@ def test_rows_are_read_in_parts(monkeypatch):
     x, made = normal(shares, (5, 11)), plan(shares, 1e-3)
     held = encode(x, made, 4)
     whole = decode(held, 11, made, 4)
-    for rows in (1, 7, 54):
-        monkeypatch.setattr(variable, "READ_ROWS", rows)
+    for runs in (1, 7, 54):
+        monkeypatch.setattr(variable, "READ_RUNS", runs)
         assert torch.equal(decode(held, 11, made, 4), whole)
 
 
@@ -113,6 +116,25 @@ def test_they_are_within_a_third_of_the_limit(rank, ratio, share, has_tails):
     if not has_tails:
         assert made.bits == pytest.approx(held_bits(held) / (8 * 81), rel=0.05)
     assert held_bits(held) / (8 * 81) <= 1.3 * rate_bound(variances, error)
+
+
+@pytest.mark.parametrize("rows", [(3, 5), (2, 9), (1, 4)])
+def test_runs_are_of_two_rows_where_there_is_an_even_number(rows):
+    made = plan(decaying(5, 0.8), 1e-3)
+    _, units_R, sizes, *_ = encode(normal(decaying(5, 0.8), rows), made, 0)
+    run = 1 if math.prod(rows) % 2 else 2
+    assert (int(sizes[1]), len(units_R) * run) == (run, math.prod(rows))
+
+
+@pytest.mark.parametrize("share", [1e-2, 1e-3, 1e-4])
+def test_directions_too_weak_for_a_code_of_their_own_are_left_out(share):
+    """Coding all above the water level loses as much, and takes more bits."""
+    shares = decaying(140, 0.92)
+    x, made = normal(shares, (8, 81)), plan(shares, share)
+    level = water_level(shares, share)
+    water_filling = dataclasses.replace(made, coded=int((shares > level).sum()), level=level)
+    assert made.coded < water_filling.coded
+    assert held_bits(encode(x, made, 2)) < 0.99 * held_bits(encode(x, water_filling, 2))
 
 
 @pytest.mark.parametrize("allowed", [1.0, 5.0])
