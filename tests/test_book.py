@@ -122,6 +122,17 @@ def test_the_front_needs_every_limit_at_once(tmp_path):
     assert front(tmp_path, quant, early)["The front"].answer.startswith("does not hold")
 
 
+def test_a_setting_is_near_the_limit_only_if_it_is_at_every_stage(tmp_path):
+    rows = [
+        row("laser-coded", setting, 0.02, 1.1, 0.995, stage=stage, code_over_bound=over)
+        for setting, overs in (("near", (1.1, 1.3)), ("late only", (1.4, 1.2)))
+        for stage, over in zip(("mid", "late"), overs, strict=True)
+    ]
+    told = front(tmp_path, *rows)["The limit"].answer
+    assert told.startswith("codes: holds at every stage with near (at most 1.300), not with 1 others")
+    assert front(tmp_path, *rows[2:])["The limit"].answer.startswith("codes: does not hold")
+
+
 def test_the_depth_against_its_shares(tmp_path):
     depth = [
         {"block": "attention", "latent_steps": n, "cycles": 3, "store": "laser-coded", "saved_bytes": 10, "steps": 200,
