@@ -184,7 +184,7 @@ def workers_table(workers: Iterable[Json]) -> Table:
             state = f"{state}, of another version"
         if worker["drained_at"] is not None:
             state = f"{state}, drained"
-        if worker["alive"] and worker["unable"]:
+        elif worker["alive"] and worker["unable"]:
             state = f"{state}, takes nothing: {escape(worker['unable'])}"
         busy, labels = f"{len(worker['runs'])}/{worker['slots']}", escape(" ".join(worker["pools"]))
         table.add_row(escape(worker["id"]), escape(worker["device"]), busy, labels, age(worker["seen_at"]), state)
