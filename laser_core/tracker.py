@@ -90,6 +90,15 @@ def extended(basis: Float[Tensor, "D J"], columns: int, seed: int) -> Float[Tens
     return torch.cat((basis, random), dim=-1)
 
 
+def _foreseen(energies: Float[Tensor, "M"], held: Float[Tensor, "J"] | None) -> Float[Tensor, "M"]:
+    """What directions should hold of the next batch: no less than those in their place held of this one, before they were made
+    to fit it. The tail of a batch of few puzzles is its own."""
+    if held is None:
+        return energies
+    before = F.pad(held.sort(descending=True).values, (0, max(0, len(energies) - len(held))))
+    return energies.maximum(before[: len(energies)])
+
+
 # --- policy ------------------------------------------------------------------------------------------------------------
 
 
@@ -117,11 +126,15 @@ class SubspaceTracker:
         self.rank = width
         self.energy = policy.energy
         self.basis: Tensor | None = None
-        self.shares = torch.zeros(0, dtype=torch.float64)  # of the energy, along the basis's directions, descending
+        # Of the energy, along the basis's directions, descending: what they should hold of the next batch,
+        self.shares = torch.zeros(0, dtype=torch.float64)
+        self._own = torch.zeros(0, dtype=torch.float64)  # what they, and those beyond the rank, hold of this batch,
+        self._fit = 0.0  # and those of the basis together
         self.updates = 0
         self.rows = 0  # of this step,
         self._rows_before = 0  # and, of all processes, of the last that was observed
-        self._misses = 0
+        self._misses = 0  # one after the other, since the last reset,
+        self._streak = 0  # and before: resets that don't help end no streak
         self._fall = 0.0  # share of energy that a basis holds less of the next batch than of its own; a running mean
         self._interval, self._next_step = 1, 0
         self._probe: Tensor | None = None
@@ -131,8 +144,8 @@ class SubspaceTracker:
         )
         self._is_in_full = False  # whether activations are kept as they are, exactly
         self._collected = torch.zeros(())
-        self._held: list[Tensor] = []  # by the basis, at each recursion step,
-        self._totals: list[Tensor] = []  # of all there is
+        self._held: list[Tensor] = []  # norms along the probe's directions, at each recursion step,
+        self._totals: list[Tensor] = []  # and of all there is
 
     @property
     def observing(self) -> bool:
@@ -173,7 +186,7 @@ class SubspaceTracker:
         coordinates_NM = x_ND
         if self._probe is not None:
             coordinates_NM = x_ND @ self._probe
-            self._held.append(coordinates_NM[:, : self.rank].norm())
+            self._held.append(coordinates_NM.norm(dim=0))
         self._collected.addmm_(x_ND.T, x_ND if self._collects == "gram" else coordinates_NM)
 
     def _sample(self, x_ND: Tensor) -> Tensor:
@@ -196,16 +209,19 @@ class SubspaceTracker:
         )
         assert totals is not None
         total, before = float(totals.sum()), self.basis
-        fidelities = () if held is None else tuple((held / totals).nan_to_num(1.0).clamp_max(1.0).tolist())
-        fidelity = 1.0 if held is None or not total else float(held.sum()) / total
+        of_steps = None if held is None else held[:, : self.rank].sum(1) / totals
+        fidelities = () if of_steps is None else tuple(of_steps.nan_to_num(1.0).clamp_max(1.0).tolist())
+        fidelity = 1.0 if held is None or not total else float(held[:, : self.rank].sum()) / total
         if collected == "gram":
             directions, energies = spectrum(self._collected)
         else:
             assert self._probe is not None
             directions, energies = refined(self._probe, self._collected)
-        event = self._choose(energies, total, fidelity)
+        held_M = None if held is None else held.sum(0)
+        event = self._choose(energies, total, fidelity, held_M)
         self._rows_before = self.rows * size()
-        self.known = directions, energies / total if total else energies
+        self._own = energies / (total or 1.0)
+        self.known = directions, _foreseen(energies, held_M) / (total or 1.0)
         self._adopt(*self.known)
         self._schedule(step)
         self._collected = torch.zeros(())
@@ -238,26 +254,33 @@ class SubspaceTracker:
             self._interval = longest
         self._next_step = step + self._interval
 
-    def _choose(self, energies: Tensor, total: float, fidelity: float) -> Event:
+    def _choose(self, energies: Tensor, total: float, fidelity: float, held: Tensor | None) -> Event:
+        """``held`` is what the directions before this update hold of its batch, which they haven't met: so they tell what rank
+        the next batch will need, where the energies of the new ones tell of their own."""
         if self.basis is not None:
-            fall = max(0.0, float(self.shares.sum()) - fidelity)
+            fall = max(0.0, self._fit - fidelity)
             self._fall = (self._fall + min(1 - self.energy, fall)) / 2  # cut, so that one jump doesn't decide
+        streak, self._streak = self._streak, self._streak + 1 if fidelity < self.energy else 0
+        grown = self.rank + 2 ** min(max(0, streak - 1), 16)  # twice as far with every miss after the second
         if self.updates == 0 or self._is_lost:
-            return self._choose_anew(energies, total)
+            return self._choose_anew(energies, total, grown if streak > self.policy.patience else 1)
         if not self.policy.adapt:
             return "update"
-        rank = self._roomy_rank(energies, total)
-        if fidelity < self.energy:
+        assert held is not None
+        needed = least_rank(held, total, self.energy + MARGIN * (1 - self.energy))
+        if self._streak:
             self._misses += 1
-            self.rank = min(max(self.rank + 1, rank), len(energies))
+            enough = max(needed, self.rank + 1) if needed <= len(held) else self.width
+            self.rank = min(enough, max(grown, self._roomy_rank(energies, total)), len(energies))
             return "fallback" if self._beyond_break_even() else "grow"
         self._misses = 0
-        if fidelity >= self.energy + MARGIN * (1 - self.energy) and rank <= self.rank - max(1, self.rank // 8):
-            self.rank = rank
+        if needed <= self.rank - max(1, self.rank // 8):
+            self.rank = needed
             return "shrink"
         return "update"
 
-    def _choose_anew(self, energies: Tensor, total: float) -> Event:
+    def _choose_anew(self, energies: Tensor, total: float, least: int) -> Event:
+        """A rank of at least ``least``, where an earlier reset did not help: then batches differ, the subspace doesn't turn."""
         first, was_full = self.updates == 0, self.basis is None
         self._misses = 0
         if self.policy.energy >= 1 and not (first and self.policy.rank):
@@ -265,7 +288,7 @@ class SubspaceTracker:
         elif first:
             self.rank = min(self.policy.rank or max(1, least_rank(energies, total, self.energy)), self.width)
         else:
-            self.rank = self._roomy_rank(energies, total)
+            self.rank = min(max(least, self._roomy_rank(energies, total)), self.width)
         if self._beyond_break_even():
             return "fallback"
         if first:
@@ -288,7 +311,7 @@ class SubspaceTracker:
 
     def _adopt(self, directions: Tensor, shares: Tensor) -> None:
         """Takes the leading ``rank`` directions for the basis; a few more are probed, for growth."""
-        self.shares = shares[: self.rank].clone()
+        self.shares, self._fit = shares[: self.rank].clone(), float(self._own[: self.rank].sum())
         if self._is_in_full:
             self.basis = self._probe = None
             return
@@ -320,7 +343,8 @@ class SubspaceTracker:
     def state_dict(self) -> dict[str, Any]:
         """Tensors and JSON values; call between training steps."""
         state: dict[str, Any] = {"width": self.width, "rank": self.rank, "updates": self.updates}
-        state |= {"energy": self.energy, "misses": self._misses, "fall": self._fall, "rows": self._rows_before}
+        state |= {"energy": self.energy, "misses": self._misses, "streak": self._streak}
+        state |= {"fall": self._fall, "fit": self._fit, "rows": self._rows_before}
         state |= {"interval": self._interval, "next_step": self._next_step}
         return state if self._probe is None else state | {"probe": self._probe, "shares": self.shares}
 
@@ -328,7 +352,9 @@ class SubspaceTracker:
         """Takes up where ``state_dict`` left off, to the bit."""
         self.width, self.rank, self.updates = state["width"], state["rank"], state["updates"]
         self.energy, self._misses = state["energy"], state["misses"]
-        self._fall, self._rows_before = state.get("fall", 0.0), state.get("rows", 0)  # older checkpoints lack them
+        # Older checkpoints lack these.
+        self._streak, self._fall, self._rows_before = (state.get(name, 0) for name in ("streak", "fall", "rows"))
+        self._fit = state.get("fit", float(sum(state.get("shares", ()))))
         self._interval, self._next_step = state["interval"], state["next_step"]
         self.basis = self._probe = None
         self._is_in_full = "probe" not in state
