@@ -229,7 +229,7 @@ class SubspaceTracker:
         self.updates += 1
         return Trace(
             step, self.site, self.updates - 1, event, self.rank, self.width, min(1.0, fidelity), moved,
-            self.saved_bytes(self.rows), tuple(self.shares.tolist()), fidelities,
+            self.saved_bytes(self.rows), self.energies, fidelities,
         )  # fmt: skip
 
     def saved_bytes(self, rows: int, itemsize: int = 4) -> int:
@@ -325,8 +325,13 @@ class SubspaceTracker:
         self.basis = self._probe[:, : self.rank].clone(memory_format=torch.contiguous_format)
 
     @property
+    def energies(self) -> tuple[float, ...]:
+        """Shares of the energy of this step's update along the basis's directions, descending."""
+        return tuple(self._own[: self.rank].tolist())
+
+    @property
     def known_shares(self) -> list[float]:
-        """Shares of the energy along all directions known from this step's update, descending."""
+        """As ``shares``, of all directions known from this step's update."""
         return [] if self.known is None else self.known[1].tolist()
 
     def set_rank(self, rank: int) -> None:
@@ -336,7 +341,7 @@ class SubspaceTracker:
         self.rank = rank
         self._beyond_break_even()
         self._adopt(*self.known)
-        self.energy = (1 - TURNED) * float(self.shares.sum())
+        self.energy = (1 - TURNED) * self._fit
 
     # --- resuming
 

@@ -85,8 +85,8 @@ class TrackedStore(BasedStore):
 
     def _as_it_stands(self, trace: Trace) -> Trace:
         tracker = self.trackers[trace.site]
-        energies = tuple(tracker.shares.tolist())
-        return dataclasses.replace(trace, rank=tracker.rank, saved_bytes=self.site_bytes(tracker), energies=energies)
+        saved_bytes = self.site_bytes(tracker)
+        return dataclasses.replace(trace, rank=tracker.rank, saved_bytes=saved_bytes, energies=tracker.energies)
 
     def site_bytes(self, tracker: SubspaceTracker) -> int:
         """Bytes that a site of as many rows as last seen holds."""
