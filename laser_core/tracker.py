@@ -144,8 +144,8 @@ class SubspaceTracker:
         )
         self._is_in_full = False  # whether activations are kept as they are, exactly
         self._collected = torch.zeros(())
-        self._held: list[Tensor] = []  # norms along the probe's directions, at each recursion step,
-        self._totals: list[Tensor] = []  # and of all there is
+        self._held: list[Tensor] = []  # by the basis, at each recursion step,
+        self._totals: list[Tensor] = []  # of all there is
 
     @property
     def observing(self) -> bool:
@@ -186,7 +186,7 @@ class SubspaceTracker:
         coordinates_NM = x_ND
         if self._probe is not None:
             coordinates_NM = x_ND @ self._probe
-            self._held.append(coordinates_NM.norm(dim=0))
+            self._held.append(coordinates_NM[:, : self.rank].norm())
         self._collected.addmm_(x_ND.T, x_ND if self._collects == "gram" else coordinates_NM)
 
     def _sample(self, x_ND: Tensor) -> Tensor:
@@ -209,15 +209,14 @@ class SubspaceTracker:
         )
         assert totals is not None
         total, before = float(totals.sum()), self.basis
-        of_steps = None if held is None else held[:, : self.rank].sum(1) / totals
-        fidelities = () if of_steps is None else tuple(of_steps.nan_to_num(1.0).clamp_max(1.0).tolist())
-        fidelity = 1.0 if held is None or not total else float(held[:, : self.rank].sum()) / total
+        fidelities = () if held is None else tuple((held / totals).nan_to_num(1.0).clamp_max(1.0).tolist())
+        fidelity = 1.0 if held is None or not total else float(held.sum()) / total
+        held_M = self._held_by_the_probe(collected == "gram")
         if collected == "gram":
             directions, energies = spectrum(self._collected)
         else:
             assert self._probe is not None
             directions, energies = refined(self._probe, self._collected)
-        held_M = None if held is None else held.sum(0)
         event = self._choose(energies, total, fidelity, held_M)
         self._rows_before = self.rows * size()
         self._own = energies / (total or 1.0)
@@ -231,6 +230,13 @@ class SubspaceTracker:
             step, self.site, self.updates - 1, event, self.rank, self.width, min(1.0, fidelity), moved,
             self.saved_bytes(self.rows), self.energies, fidelities,
         )  # fmt: skip
+
+    def _held_by_the_probe(self, is_gram: bool) -> Tensor | None:
+        """Energy of this step along each of the directions before its update (M,), float64."""
+        if self._probe is None:
+            return None
+        sketch_DM = self._collected @ self._probe if is_gram else self._collected
+        return (self._probe.double() * sketch_DM.double()).sum(0).clamp_min(0)
 
     def saved_bytes(self, rows: int, itemsize: int = 4) -> int:
         """Bytes held for so many rows of this site, its basis included."""
