@@ -68,8 +68,9 @@ TASKS = {
             "quant 4": 10,
             "random": 3,
         },
-        note="`laser-coded` was run anew when its trackers changed, on the same seeds; with those before it was equivalent as "
-        "well, -0.28 points (-0.73 to 0.17). `laser` and `laser-coded fine` are of the trackers before.",
+        note="`laser-coded` was run anew each time its trackers changed, on the same seeds; with the two before it was "
+        "equivalent as well, -0.28 points (-0.73 to 0.17) and -0.21 (-0.53 to 0.11). The other stores with bases are of "
+        "trackers before.",
     ),
     "6x6": Task(
         "non-inferiority",
@@ -107,7 +108,8 @@ TASKS["6x6-steady"] = Task(
     {"none": 16, "laser-coded": 16, "laser": 8, "quant 4": 8},
     first_seed=200,
     note="6×6 at less than half the learning rate, with 32 dimensions and at most 24 blanks; seeds from 200 on, none of which "
-    "was seen before. Bases keep all directions here, so this tests codes.",
+    "was seen before. Bases keep all directions here, so this tests codes; their trackers are those before the present "
+    "ones, which follow ranks and place bits in another way.",
 )
 
 
