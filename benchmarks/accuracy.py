@@ -69,8 +69,8 @@ TASKS = {
             "random": 3,
         },
         note="`laser-coded` was run anew each time its trackers changed, on the same seeds; with the two before it was "
-        "equivalent as well, -0.28 points (-0.73 to 0.17) and -0.21 (-0.53 to 0.11). The other stores with bases are of "
-        "trackers before.",
+        "equivalent as well, -0.28 points (-0.73 to 0.17) and -0.21 (-0.53 to 0.11). Its step time was taken beside other "
+        "work. The other stores with bases are of trackers before.",
     ),
     "6x6": Task(
         "non-inferiority",
