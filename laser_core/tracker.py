@@ -30,7 +30,7 @@ OVERSAMPLING = 8  # probe directions beyond the rank: they learn the directions 
 MARGIN = 0.2  # share of 1 - ε that a new rank leaves beyond ε,
 MOST_MARGIN = 0.8  # and at most, with what the batch after usually takes away
 TURNED = 0.02  # share of a given rank's energy that is missing where its subspace has turned away
-ROWS_PER_DIMENSION, LEAST_ROWS = 4, 1024  # an update looks at about so many: more hold the next step no better
+ROWS_PER_DIRECTION, LEAST_ROWS = 4, 1024  # an update looks at about so many: more hold the next step no better
 REST_IN_FULL = 16  # how many times as long as other sites one that is kept in full may go without a look
 
 
@@ -73,7 +73,7 @@ def least_rank(energies: Float[Tensor, "M"], total: float, share: float) -> int:
 
 def drift(before: Float[Tensor, "D K"], after: Float[Tensor, "D J"]) -> float:
     """Sine of the largest principal angle between two subspaces (of the smaller one to the larger)."""
-    small, large = sorted((before.double(), after.double()), key=lambda basis: basis.shape[-1])
+    small, large = sorted((before, after), key=lambda basis: basis.shape[-1])
     outside = small - large @ (large.T @ small)
     return min(1.0, math.sqrt(max(0.0, float(torch.linalg.eigvalsh(outside.T @ outside)[-1]))))
 
@@ -181,7 +181,7 @@ class SubspaceTracker:
             columns = self.width if self._probe is None or self._collects == "gram" else self._probe.shape[-1]
             self._collected = torch.zeros(self.width, columns, device=x_ND.device)
         self.rows += len(x_ND)
-        x_ND = self._sample(x_ND.detach()).float()
+        x_ND = self._sample(x_ND.detach(), self._collected.shape[1]).float()
         self._totals.append(x_ND.norm())
         coordinates_NM = x_ND
         if self._probe is not None:
@@ -189,11 +189,11 @@ class SubspaceTracker:
             self._held.append(coordinates_NM[:, : self.rank].norm())
         self._collected.addmm_(x_ND.T, x_ND if self._collects == "gram" else coordinates_NM)
 
-    def _sample(self, x_ND: Tensor) -> Tensor:
+    def _sample(self, x_ND: Tensor, directions: int) -> Tensor:
         """Every ``stride``-th row of the whole batch, from another first row at each recursion step and update. The stride
         shares no divisor with the number of rows, so that updates meet every position of a puzzle."""
-        wanted = self._rows_before // max(LEAST_ROWS, ROWS_PER_DIMENSION * self.width)
-        near = (*range(wanted, wanted + wanted // 2 + 1), *range(wanted - 1, 1, -1))
+        wanted = self._rows_before // max(LEAST_ROWS, ROWS_PER_DIRECTION * directions)
+        near = (*range(wanted, 2 * wanted), *range(wanted - 1, 1, -1))
         stride = next((some for some in near if some > 1 and math.gcd(some, len(x_ND) * size()) == 1), 1)
         first = self.updates + len(self._totals) - place() * len(x_ND)
         return x_ND if stride == 1 else x_ND[first % stride :: stride]
@@ -268,7 +268,8 @@ class SubspaceTracker:
             self._fall = (self._fall + min(1 - self.energy, fall)) / 2  # cut, so that one jump doesn't decide
         streak, self._streak = self._streak, self._streak + 1 if fidelity < self.energy else 0
         grown = self.rank + 2 ** min(max(0, streak - 1), 16)  # twice as far with every miss after the second
-        if self.updates == 0 or self._is_lost:
+        follows = self.basis is not None and fidelity >= self.energy  # again, if it was lost
+        if self.updates == 0 or (self._is_lost and not follows):
             return self._choose_anew(energies, total, grown if streak > self.policy.patience else 1)
         if not self.policy.adapt:
             return "update"

@@ -104,6 +104,7 @@ def compare(subject: Subject, stage: Stage, field_: list[Contender], repetitions
             tell(f"{what}: codes of {each.compared.setting}")
             sites = coded_sites(each.model, [partial(each.at(other).loss, each.model) for other in unseen])
             row |= {"sites": sites, "code_over_bound": over_bound(sites)}
+            row |= {"code_over_basis_bound": over_bound(sites, "basis_bound")}
         rows.append(row)
     return rows
 

@@ -28,11 +28,13 @@ from laser_core.tracker import SubspaceTracker
 
 @dataclass
 class Seen:
-    """Sums over a site's packs: rows, bytes of codes (bases apart), second moments (D, D) and squared error."""
+    """Sums over a site's packs: rows, bytes of codes (bases apart), second moments (D, D), energy along each direction of the
+    basis (K,), and squared error."""
 
     rows: int = 0
     code_bytes: int = 0
     gram: Tensor | float = 0.0
+    along: Tensor | float = 0.0
     error: float = 0.0
 
     def add(self, x_BLD: Tensor, packed: Packed, basis_DK: Tensor) -> None:
@@ -41,13 +43,15 @@ class Seen:
         self.rows += len(x_ND)
         self.code_bytes += sum(x.nbytes for x in packed.tensors if x is not basis_DK)
         self.gram = self.gram + x_ND.T @ x_ND
+        self.along = self.along + (x_ND @ basis_DK.double()).square().sum(0)
         self.error += float((x_ND - decoded_ND).square().sum())
 
 
 def coded_sites(model: TRM, losses: Iterable[Callable[[], Tensor]]) -> dict[str, dict[str, float]]:
     """Of every site that is coded while ``losses`` of several batches are computed: bits per row, the share of energy lost, and
-    the bits that no code of independent normal directions with the measured spectrum can do without at that loss (all batches
-    and recursion steps together).
+    the bits that no code of independent normal directions can do without at that loss (all batches and recursion steps
+    together): with the measured spectrum, and with the energies that the basis's directions have, whatever else is left out.
+    What is above the second is the codes' part, what is above the first but for that the basis's.
 
     Batches that the bases and plans come from, or spectra of one batch alone, would tell of those rows and not of their source:
     the tail of a batch's spectrum is its own, and codes made for another can't know it.
@@ -70,20 +74,22 @@ def coded_sites(model: TRM, losses: Iterable[Callable[[], Tensor]]) -> dict[str,
 
 def _against_bound(seen: Seen) -> dict[str, float]:
     assert isinstance(seen.gram, Tensor)
-    variances_D = torch.linalg.eigvalsh(seen.gram / seen.rows).clamp_min(0)
-    bound = rate_bound(variances_D, seen.error / seen.rows)
-    bits = seen.code_bytes * 8 / seen.rows
+    assert isinstance(seen.along, Tensor)
+    variances_D, variances_K = torch.linalg.eigvalsh(seen.gram / seen.rows).clamp_min(0), seen.along / seen.rows
+    bits, error = seen.code_bytes * 8 / seen.rows, seen.error / seen.rows
+    left_out = float(variances_D.sum() - variances_K.sum())
+    bound, basis_bound = rate_bound(variances_D, error), rate_bound(variances_K, error - left_out)
     return {
         "rows": seen.rows, "width": len(variances_D),
-        "bytes_per_row": bits / 8, "bits_per_row": bits, "bound_bits_per_row": bound,
-        "distortion": seen.error / seen.rows, "lost_share": seen.error / seen.rows / float(variances_D.sum()),
-        "ratio": bits / bound,
+        "bytes_per_row": bits / 8, "bits_per_row": bits, "bound_bits_per_row": bound, "basis_bound_bits_per_row": basis_bound,
+        "distortion": error, "lost_share": error / float(variances_D.sum()),
+        "ratio": bits / bound, "basis_ratio": bits / basis_bound,
     }  # fmt: skip
 
 
-def over_bound(sites: dict[str, dict[str, float]]) -> float | None:
-    """Code bytes of all sites over those of the bound."""
-    bound = sum(site["rows"] * site["bound_bits_per_row"] for site in sites.values())
+def over_bound(sites: dict[str, dict[str, float]], of: str = "bound") -> float | None:
+    """Code bytes of all sites over those of the bound, or of the ``basis_bound``."""
+    bound = sum(site["rows"] * site[f"{of}_bits_per_row"] for site in sites.values())
     return sum(site["rows"] * site["bits_per_row"] for site in sites.values()) / bound if bound else None
 
 

@@ -48,7 +48,8 @@ class Asi(LinearInputs):
         if start_DK is None:
             start_DK = random_basis(x_ND.shape[-1], self._rank, name).to(x_ND)
         with in_float32(x_ND):
-            basis_DK = torch.linalg.qr(summed(x_ND.T @ (x_ND @ start_DK))).Q
+            # In the layout that it has when it comes from a checkpoint.
+            basis_DK = torch.linalg.qr(summed(x_ND.T @ (x_ND @ start_DK))).Q.contiguous()
         if self._step:  # looks from outside of training leave no trace
             self._bases[name] = basis_DK
         return self.keep(basis_DK, site, "basis")

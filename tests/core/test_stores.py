@@ -182,6 +182,17 @@ def test_bases_change_between_steps_only_and_training_resumes_to_the_bit(trial, 
         assert torch.equal(mine, other)
 
 
+@pytest.mark.parametrize("store", [LaserStore(energy=0.9), LaserCodedStore(), AsiStore(rank=4)], ids=lambda s: s.kind)
+def test_state_lies_in_memory_as_it_comes_from_a_checkpoint(trial, store):
+    """Of other layouts, products have other last bits on some processors."""
+    t = trial(store)
+    for _ in range(3):
+        t.step(0.02)
+    tensors = [x for x in t.model.store.state_dict().values() if torch.is_tensor(x)]
+    assert tensors
+    assert all(x.is_contiguous() for x in tensors)
+
+
 @pytest.mark.parametrize("store", [LaserStore(), LaserFusedStore(rank=5)], ids=lambda s: s.kind)
 def test_no_gradient_no_trace(trial, store):
     """Evaluation between steps, or within one, shows the trackers nothing."""

@@ -259,7 +259,7 @@ def test_a_sample_is_the_same_of_the_whole_batch_for_any_number_of_processes(mon
             monkeypatch.setattr("laser_core.tracker.place", lambda own=number: own)
             tracker = SubspaceTracker("s", WIDTH, EVERY_STEP)
             tracker.load_state_dict(tracker.state_dict() | {"rows": 12_000, "updates": 3})
-            drawn[processes].append(tracker._sample(part))
+            drawn[processes].append(tracker._sample(part, WIDTH))
     assert len(drawn[1][0]) < len(x) / 10
     assert torch.equal(torch.cat(drawn[2]), drawn[1][0])
     assert torch.equal(torch.cat(drawn[3]), drawn[1][0])
@@ -296,6 +296,18 @@ def test_where_batches_have_tails_of_their_own_the_rank_grows_until_it_holds_the
     fidelities = [trace.fidelity for trace in traces[15:]]
     assert sum(fidelities) / len(fidelities) > 0.99
     assert "reset" not in [trace.event for trace in traces[15:]]
+
+
+def test_growth_that_helps_before_the_reset_makes_it_needless():
+    """After as many misses as patience allows, the rank would be found anew; unless the basis holds the batch after all."""
+    tracker, wide = SubspaceTracker("s", WIDTH, Policy(energy=0.99, update_every=1, bits=8)), orthonormal(12)
+    traces = [update(tracker, step, stream(wide[:, : 2 + step], step)) for step in range(1, 5)]
+    assert [trace.event for trace in traces] == ["init", "grow", "grow", "grow"]
+    lost = SubspaceTracker("s", WIDTH, tracker.policy)
+    lost.load_state_dict(tracker.state_dict())
+    assert update(lost, 5, stream(orthonormal(12, seed=1), 5)).event == "reset"
+    assert update(tracker, 5, stream(wide[:, :5], 5)).event == "shrink"
+    assert update(tracker, 6, stream(wide[:, 4:9], 6)).event == "grow"  # and patience begins anew
 
 
 def test_shares_are_those_of_a_batch_to_come():
