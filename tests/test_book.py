@@ -124,13 +124,15 @@ def test_the_front_needs_every_limit_at_once(tmp_path):
 
 def test_a_setting_is_near_the_limit_only_if_it_is_at_every_stage(tmp_path):
     rows = [
-        row("laser-coded", setting, 0.02, 1.1, 0.995, stage=stage, code_over_bound=over)
+        row("laser-coded", setting, 0.02, 1.1, 0.995, stage=stage, code_over_bound=over, code_over_basis_bound=over - 0.1)
         for setting, overs in (("near", (1.1, 1.3)), ("late only", (1.4, 1.2)))
         for stage, over in zip(("mid", "late"), overs, strict=True)
     ]
     told = front(tmp_path, *rows)["The limit"].answer
-    assert told.startswith("codes: holds at every stage with near (at most 1.300), not with 1 others")
-    assert front(tmp_path, *rows[2:])["The limit"].answer.startswith("codes: does not hold")
+    assert told.startswith("codes, by the spectra: holds at every stage with near (at most 1.300), not with 1 others; ")
+    told = front(tmp_path, *rows[2:])["The limit"].answer
+    assert told.startswith("codes, by the spectra: does not hold; ")
+    assert "by the energies along their bases: holds at every stage with late only (at most 1.300)" in told
 
 
 def test_the_depth_against_its_shares(tmp_path):
