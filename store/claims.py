@@ -41,6 +41,7 @@ class Claim:
     epoch: int
     config: dict[str, Any]
     checkpoint: str | None  # folder name to resume from, under luggage.directory/"checkpoints"
+    step: int  # of that checkpoint
     luggage: Luggage
     devices: tuple[Device, ...]  # where it is carried out, if the worker has named its devices
     gpus: int  # processes that train together, each on one of them
@@ -128,6 +129,7 @@ def _take(
         epoch=epoch,
         config=row.config,
         checkpoint=row.checkpoint,
+        step=row.checkpoint_step or 0,
         luggage=pack(connection, settings, row, epoch),
         devices=chosen,
         gpus=row.gpus,

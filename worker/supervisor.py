@@ -6,6 +6,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import get_args
 
@@ -60,17 +61,10 @@ class Slot:
         if reason := lack(self.settings):
             log.warning("takes no run", reason=reason)
             return False
-        lease_s = self.settings.lease_s
+        claim_run = partial(claims.claim_run, self.engine, self.worker_id, self.settings.lease_s)
         try:
             claim = Link().call(
-                lambda: claims.claim_run(
-                    self.engine,
-                    self.worker_id,
-                    lease_s,
-                    settings=self.settings,
-                    devices=self.devices,
-                    seats=self.settings.slots,
-                )
+                lambda: claim_run(settings=self.settings, devices=self.devices, seats=self.settings.slots)
             )
         except Away:
             return False
@@ -134,6 +128,7 @@ class Supervisor:
     _carrier: Carrier | None = None  # where files are kept elsewhere
 
     def __post_init__(self) -> None:
+        self._seen.step = self.claim.step  # until it tells more
         if isinstance(blobs := self.slot.settings.blobs, Bucket):
             self._carrier = Carrier(blobs, self.claim, self.slot.engine, self.link)
 
