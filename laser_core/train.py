@@ -101,7 +101,7 @@ def _steps(trainer: Trainer, wants_pause: Callable[[], bool]) -> Iterator[Event]
         if trainer.is_logging:
             yield trainer.window_metrics()
         if trainer.is_looking:
-            yield trainer.look_at_gradient()
+            yield from trainer.look_at_gradient()
         if training.evaluate_every and step % training.evaluate_every == 0 and not is_last:
             scores = yield from _evaluated(trainer)
             yield scores.metrics(step)
@@ -293,12 +293,20 @@ class Trainer:
         wanted, every = (getattr(self.store_config, name, 0) for name in ("gradient_cosine", "look_every"))
         return bool(wanted) and self.step % every == 0
 
-    def look_at_gradient(self) -> Metrics:
+    def look_at_gradient(self) -> Iterator[Event]:
         """Measures how far the store's gradient is from the exact one, and lets the store answer."""
         cosine, error = self.gradient_fidelity(make_store(CheckpointStore(unit="call")))
+        wanted = getattr(self.store_config, "gradient_cosine", 0.0)
         assert isinstance(self.store, TrackedStore)
-        self.memory_is_stale |= self.store.heed(cosine, getattr(self.store_config, "gradient_cosine", 0.0))
-        return Metrics(self.step, {"gradient.cosine": cosine, "gradient.relative_error": error})
+        has_answered = self.store.heed(cosine, wanted)
+        self.memory_is_stale |= has_answered
+        yield Metrics(self.step, {"gradient.cosine": cosine, "gradient.relative_error": error})
+        if cosine < wanted and not has_answered:
+            yield Log(
+                f"the gradient's cosine is {cosine:.4f} at step {self.step}, store.gradient_cosine wants {wanted:g}, and the "
+                "store loses as little as it can already: what is missing is rounding's; ask for less, or for more digits",
+                "warning",
+            )
 
     def _loss(self) -> Tensor:
         carry, outputs = self._forward(self.carry, self.carry.data)

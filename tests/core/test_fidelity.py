@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from laser_core.config import CheckpointStore, LaserFusedStore, LaserStore, NoneStore, TrainConfig
+from laser_core.events import Log
 from laser_core.fidelity import gradient_fidelity
 from laser_core.stores import make_store
 from laser_core.train import Trainer, train
@@ -66,3 +67,13 @@ def test_a_run_that_is_looked_at_goes_on_as_if_it_were_not(
     assert len(seen) == 12
     if kind == "none":
         assert all(error == 0 for _, error in seen)
+
+
+def test_a_cosine_that_the_store_cannot_reach_is_told(
+    tiny: Callable[..., TrainConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("laser_core.train.gradient_fidelity", lambda *_: (0.5, 0.9))
+    store = {"kind": "laser-coded", "energy": 0.99999, "gradient_cosine": 0.99, "look_every": 2}
+    told = [event for event in train(tiny(store=store)) if isinstance(event, Log) and event.level == "warning"]
+    assert [log.message.partition("at step ")[2][:3] for log in told] == ["10,", "12,"]  # after .5, .25, .125 and .1
+    assert "store.gradient_cosine wants 0.99" in told[0].message
