@@ -55,7 +55,7 @@ def environment(device: torch.device) -> dict[str, str]:
     known = {
         "code": _code(),
         "platform": platform.platform(),
-        "processor": _processor(),
+        "processor": processor(),
         "cores": str(os.cpu_count()),
         "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.1f} GiB",
         "threads": str(torch.get_num_threads()),
@@ -89,7 +89,8 @@ def _code() -> str:
     return digest.hexdigest()[:16]
 
 
-def _processor() -> str:
+def processor() -> str:
+    """The processor's name, as the system has it."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

@@ -6,7 +6,6 @@ import argparse
 import dataclasses
 import json
 import os
-import platform
 import sys
 import time
 from collections.abc import Sequence
@@ -23,7 +22,7 @@ from laser_core.bench.scales import BLOCKS, CORE, GPU, QUICK, TINY, Scale
 from laser_core.bench.subject import subject
 from laser_core.bench.table import depth_table, front_table, limit_table, profile_table
 from laser_core.config import ConfigError, Device, Problem, to_json
-from laser_core.device import check_precision, choose_device, device_name, versions
+from laser_core.device import check_precision, choose_device, device_name, processor, versions
 
 SECTIONS = {"front": "rows", "limit": "limit", "depth": "depth", "profile": "profile"}  # and their names in the file
 DEPTH_STEPS = 3  # training steps before a depth's bytes are counted, if not given
@@ -158,21 +157,12 @@ def hardware(device: torch.device) -> dict[str, Any]:
     """What the numbers were measured on, and how busy it was."""
     on_gpu = device.type == "cuda"
     return {
-        "device": device_name(device), "processor": _processor(), "cores": os.cpu_count(),
+        "device": device_name(device), "processor": processor(), "cores": os.cpu_count(),
         "gpu_memory_bytes": torch.cuda.get_device_properties(device).total_memory if on_gpu else None,
         "clock": "wall time" if on_gpu else "CPU time of the process",
         "peak": "CUDA allocator" if on_gpu else "allocations recorded by torch.profiler",
         "versions": versions(), "load_at_start": _load(),
     }  # fmt: skip
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.processor() or platform.machine())
 
 
 def _load() -> tuple[float, ...] | None:
