@@ -30,7 +30,8 @@ OVERSAMPLING = 8  # probe directions beyond the rank: they learn the directions 
 MARGIN = 0.2  # share of 1 - ε that a new rank leaves beyond ε,
 MOST_MARGIN = 0.8  # and at most, with what the batch after usually takes away
 TURNED = 0.02  # share of a given rank's energy that is missing where its subspace has turned away
-ROWS_PER_DIRECTION, LEAST_ROWS = 4, 1024  # an update looks at about so many: more hold the next step no better
+# An update looks at about so many rows, at half of them at least: more hold the next step no better.
+ROWS_PER_DIRECTION, ENOUGH_ROWS = 4, 1024
 REST_IN_FULL = 16  # how many times as long as other sites one that is kept in full may go without a look
 
 
@@ -170,7 +171,7 @@ class SubspaceTracker:
 
     @property
     def _is_lost(self) -> bool:
-        """Whether the next update finds the rank anew: its basis no longer follows, or there is none."""
+        """Whether the next update finds the rank anew, unless the basis holds that batch after all."""
         may_return = self.policy.adapt and self.policy.energy < 1
         return self._misses >= self.policy.patience or (self.basis is None and may_return)
 
@@ -192,7 +193,7 @@ class SubspaceTracker:
     def _sample(self, x_ND: Tensor, directions: int) -> Tensor:
         """Every ``stride``-th row of the whole batch, from another first row at each recursion step and update. The stride
         shares no divisor with the number of rows, so that updates meet every position of a puzzle."""
-        wanted = self._rows_before // max(LEAST_ROWS, ROWS_PER_DIRECTION * directions)
+        wanted = self._rows_before // max(ENOUGH_ROWS, ROWS_PER_DIRECTION * directions)
         near = (*range(wanted, 2 * wanted), *range(wanted - 1, 1, -1))
         stride = next((some for some in near if some > 1 and math.gcd(some, len(x_ND) * size()) == 1), 1)
         first = self.updates + len(self._totals) - place() * len(x_ND)

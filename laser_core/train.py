@@ -1,7 +1,7 @@
 """Trains a TRM: deep supervision with a carry and halting, told as a stream of events.
 
-Everything that decides the next step's numbers is in a Snapshot, so a resumed run equals an uninterrupted one; on the CPU
-bit for bit. Shapes: B batch; of several processes that train together, each holds its rows of it.
+Everything that decides the next step's numbers is in a Snapshot, so a resumed run equals an uninterrupted one; on a CPU
+of the same kind bit for bit. Shapes: B batch; of several processes that train together, each holds its rows of it.
 """
 
 from __future__ import annotations
@@ -304,7 +304,7 @@ class Trainer:
         if cosine < wanted and not has_answered:
             yield Log(
                 f"the gradient's cosine is {cosine:.4f} at step {self.step}, store.gradient_cosine wants {wanted:g}, and the "
-                "store loses as little as it can already: what is missing is rounding's; ask for less, or for more digits",
+                "store's energy can't be raised further: a fixed rank, a budget, weight_energy or rounding is in the way",
                 "warning",
             )
 

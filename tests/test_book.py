@@ -124,7 +124,8 @@ def test_the_front_needs_every_limit_at_once(tmp_path):
 
 def test_a_setting_is_near_the_limit_only_if_it_is_at_every_stage(tmp_path):
     rows = [
-        row("laser-coded", setting, 0.02, 1.1, 0.995, stage=stage, code_over_bound=over, code_over_basis_bound=over - 0.1)
+        row("laser-coded", setting, 0.02, 1.1, 0.995, stage=stage)
+        | {"code_over_bound": over, "code_over_basis_bound": over - 0.1}
         for setting, overs in (("near", (1.1, 1.3)), ("late only", (1.4, 1.2)))
         for stage, over in zip(("mid", "late"), overs, strict=True)
     ]

@@ -271,8 +271,9 @@ def _limit(names: Sequence[str], report: Row | None) -> Section:
     setting = (
         f"{_setting(report)} Codes are those of batches that neither bases nor their plans come from, and the bound is that of "
         "the spectra of these batches together: a single batch's tail is its own, and no code made before could know it. In "
-        "brackets, the bound is that of the energies along the basis at hand: what is above it is the codes' own part, and the "
-        "rest is that of a basis that these batches' spectra aren't quite those of. "
+        "brackets, the bound is that of the energies along the basis at hand: what is above it is the codes' own part. The "
+        "rest is the basis's: what its rank leaves out, codes can't lose, and its directions aren't quite those of these "
+        "batches. "
         "Energies are medians over steps at the worst site; planted subspaces are in `tests/core`. Trackers are timed from "
         "the middle of training on; over the first steps, while bases settle, they take more (see "
         "[experiments.md](../experiments.md))."
@@ -283,8 +284,7 @@ def _limit(names: Sequence[str], report: Row | None) -> Section:
 
 
 def _codes_answer(rows: list[Row], key: str) -> str:
-    rows = [row for row in rows if row.get(key)]
-    if not rows:
+    if not rows or not all(row.get(key) for row in rows):
         return OPEN
     settings = list(dict.fromkeys(row["setting"] for row in rows))
     most = {name: max(row[key] for row in rows if row["setting"] == name) for name in settings}

@@ -39,7 +39,8 @@ class Seen:
 
     def add(self, x_BLD: Tensor, packed: Packed, basis_DK: Tensor) -> None:
         x_ND = x_BLD.detach().flatten(0, 1).double()
-        decoded_ND = packed.read(*packed.tensors).decoded().flatten(0, 1)
+        with torch.autocast(x_BLD.device.type, enabled=False):  # its rounding is no loss of the codes
+            decoded_ND = packed.read(*packed.tensors).decoded().flatten(0, 1)
         self.rows += len(x_ND)
         self.code_bytes += sum(x.nbytes for x in packed.tensors if x is not basis_DK)
         self.gram = self.gram + x_ND.T @ x_ND
@@ -51,7 +52,7 @@ def coded_sites(model: TRM, losses: Iterable[Callable[[], Tensor]]) -> dict[str,
     """Of every site that is coded while ``losses`` of several batches are computed: bits per row, the share of energy lost, and
     the bits that no code of independent normal directions can do without at that loss (all batches and recursion steps
     together): with the measured spectrum, and with the energies that the basis's directions have, whatever else is left out.
-    What is above the second is the codes' part, what is above the first but for that the basis's.
+    What is above the second is the codes' part; what else is above the first the basis's, by its directions and its rank.
 
     Batches that the bases and plans come from, or spectra of one batch alone, would tell of those rows and not of their source:
     the tail of a batch's spectrum is its own, and codes made for another can't know it.

@@ -49,7 +49,9 @@ class _Tracked(Checked):
     update_every: int = option(
         10, "Most training steps between two updates of the basis; fewer after fidelity was missed.", ge=1, le=100_000
     )
-    patience: int = option(3, "Updates in a row below the threshold before the basis is reset (p).", ge=1, le=1000)
+    patience: int = option(
+        3, "Updates in a row below the threshold (p); where the next is as well, the basis is reset.", ge=1, le=1000
+    )
     gradient_cosine: float = option(
         0.0,
         "Least cosine between the store's gradient and the exact one: missed, sites may lose half as much from then on. "

@@ -140,10 +140,10 @@ def test_draining_leaves_a_checkpoint_and_gives_the_run_back(engine, slot, submi
         assert connection.execute(sa.text("SELECT lost FROM runs")).scalar() == 0
 
 
-def test_a_run_cut_short_before_its_first_word_is_where_its_checkpoint_is(engine, slot, submit, meanwhile, losses):
+def test_a_run_cut_short_before_its_first_word_is_where_its_checkpoint_is(engine, slot, submit, losses, logged):
     run = submit()
     slot("patient", is_draining=lambda: bool(losses(run.id))).take_one()
-    slot("mute", is_draining=lambda: get_run(engine, run.id).epoch == 2).take_one()
+    slot("mute", is_draining=lambda: "here" in logged(run.id)).take_one()
     waiting = get_run(engine, run.id)
     assert (waiting.epoch, waiting.checkpoint) == (2, "step-00000010")
     assert waiting.reason.startswith("the worker shuts down at step 10")

@@ -3170,7 +3170,7 @@ export interface components {
              */
             update_every: number;
             /**
-             * @description Updates in a row below the threshold before the basis is reset (p).
+             * @description Updates in a row below the threshold (p); where the next is as well, the basis is reset.
              * @default 3
              */
             patience: number;
@@ -3218,7 +3218,7 @@ export interface components {
              */
             update_every: number;
             /**
-             * @description Updates in a row below the threshold before the basis is reset (p).
+             * @description Updates in a row below the threshold (p); where the next is as well, the basis is reset.
              * @default 3
              */
             patience: number;
@@ -3277,7 +3277,7 @@ export interface components {
              */
             update_every: number;
             /**
-             * @description Updates in a row below the threshold before the basis is reset (p).
+             * @description Updates in a row below the threshold (p); where the next is as well, the basis is reset.
              * @default 3
              */
             patience: number;
