@@ -5,7 +5,7 @@ to use them and what rank follows. The D×D covariance is formed only where an e
 at a reset, where a site is kept in full, and where a probe would be wider than half of it. After the first step, updates
 look at a sample of the rows. Everything is deterministic.
 
-Shapes: N rows, D width of the site, K rank, M probe directions (K and a few more).
+Shapes: N rows, D width of the site, K rank, M probe directions (K and a few more), S recursion steps.
 """
 
 from __future__ import annotations
@@ -145,8 +145,8 @@ class SubspaceTracker:
         )
         self._is_in_full = False  # whether activations are kept as they are, exactly
         self._collected = torch.zeros(())
-        self._held: list[Tensor] = []  # by the basis, at each recursion step,
-        self._totals: list[Tensor] = []  # of all there is
+        self._held: list[Tensor] = []  # energy along each direction of the probe (M,), at each recursion step,
+        self._totals: list[Tensor] = []  # and of all there is, ()
 
     @property
     def observing(self) -> bool:
@@ -182,12 +182,12 @@ class SubspaceTracker:
             columns = self.width if self._probe is None or self._collects == "gram" else self._probe.shape[-1]
             self._collected = torch.zeros(self.width, columns, device=x_ND.device)
         self.rows += len(x_ND)
-        x_ND = self._sample(x_ND.detach(), self._collected.shape[1]).float()
-        self._totals.append(x_ND.norm())
+        x_ND = self._sample(x_ND.detach(), self._collected.shape[1]).float().contiguous()
+        self._totals.append(x_ND.square().sum())
         coordinates_NM = x_ND
         if self._probe is not None:
             coordinates_NM = x_ND @ self._probe
-            self._held.append(coordinates_NM[:, : self.rank].norm())
+            self._held.append(coordinates_NM.square().sum(0))
         self._collected.addmm_(x_ND.T, x_ND if self._collects == "gram" else coordinates_NM)
 
     def _sample(self, x_ND: Tensor, directions: int) -> Tensor:
@@ -205,14 +205,14 @@ class SubspaceTracker:
         if collected == "nothing" or not self.rows:
             return None
         self._collected = summed(self._collected)  # of the whole batch, so that all processes derive the same basis
-        totals, held = (
-            summed(torch.stack(norms).double().square()) if norms else None for norms in (self._totals, self._held)
-        )
-        assert totals is not None
-        total, before = float(totals.sum()), self.basis
-        fidelities = () if held is None else tuple((held / totals).nan_to_num(1.0).clamp_max(1.0).tolist())
-        fidelity = 1.0 if held is None or not total else float(held.sum()) / total
-        held_M = self._held_by_the_probe(collected == "gram")
+        totals_S, before = summed(torch.stack(self._totals).double()), self.basis
+        total = float(totals_S.sum())
+        held_M, fidelities, fidelity = None, (), 1.0
+        if self._held:
+            held_SM = summed(torch.stack(self._held).double())
+            held_M, of_basis_S = held_SM.sum(0), held_SM[:, : self.rank].sum(1)
+            fidelities = tuple((of_basis_S / totals_S).nan_to_num(1.0).clamp_max(1.0).tolist())
+            fidelity = float(of_basis_S.sum()) / total if total else 1.0
         if collected == "gram":
             directions, energies = spectrum(self._collected)
         else:
@@ -231,13 +231,6 @@ class SubspaceTracker:
             step, self.site, self.updates - 1, event, self.rank, self.width, min(1.0, fidelity), moved,
             self.saved_bytes(self.rows), self.energies, fidelities,
         )  # fmt: skip
-
-    def _held_by_the_probe(self, is_gram: bool) -> Tensor | None:
-        """Energy of this step along each of the directions before its update (M,), float64."""
-        if self._probe is None:
-            return None
-        sketch_DM = self._collected @ self._probe if is_gram else self._collected
-        return (self._probe.double() * sketch_DM.double()).sum(0).clamp_min(0)
 
     def saved_bytes(self, rows: int, itemsize: int = 4) -> int:
         """Bytes held for so many rows of this site, its basis included."""
