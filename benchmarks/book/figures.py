@@ -7,10 +7,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from html import escape
 
-COLOURS = ("#2563a8", "#c2571a", "#2e8b57", "#8a4fae", "#b03060", "#6b7280", "#a08a00", "#0f8b8d", "#444444")
+COLOURS = (
+    "#2563a8", "#c2571a", "#2e8b57", "#8a4fae", "#b03060", "#6b7280", "#a08a00", "#0f8b8d", "#444444", "#7c4a21", "#d6409f",
+    "#4b7f00",
+)  # fmt: skip
 WIDTH, HEIGHT = 360, 250
 LEFT, RIGHT, TOP, BOTTOM = 48, 12, 26, 38
+LETTER = 5.4  # width of one, about
 Point = tuple[float, float]
+Box = tuple[float, float, float, float]  # left, top, right, bottom
 
 
 @dataclass
@@ -74,24 +79,46 @@ def _drawn(panel: Panel) -> str:
         parts.append(_text(x, TOP + down + 14, f"{tick:g}", "middle"))
     parts.append(_text(LEFT + across / 2, HEIGHT - 8, panel.x_name, "middle"))
     parts.append(_text(WIDTH - RIGHT, 16, panel.y_name, "end", ' fill="#777"'))
-    for mark in panel.marks:
-        parts += _mark([place(point) for point in mark.points], mark)
-    return "\n".join(parts)
+    placed = [([place(point) for point in mark.points], mark) for mark in panel.marks if mark.points]
+    for points, mark in placed:
+        parts.append(_shape(points, mark))
+    return "\n".join([*parts, *_labels(placed)])
 
 
-def _mark(points: Sequence[Point], mark: Mark) -> Iterable[str]:
-    if not points:
-        return
+def _shape(points: Sequence[Point], mark: Mark) -> str:
     if len(points) == 1:
         fill = f'fill="{"#fff" if mark.hollow else mark.colour}" stroke="{mark.colour}"'
-        yield f'<circle cx="{points[0][0]:.1f}" cy="{points[0][1]:.1f}" r="3.5" {fill}/>'
-    else:
-        path = "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
-        yield f'<path d="M{path}" fill="none" stroke="{mark.colour}" stroke-width="1.5"/>'
-    if mark.label:
-        x, y = points[-1]
-        left = x > WIDTH * 0.6
-        yield _text(x - 6 if left else x + 6, y - 4, mark.label, "end" if left else "start", f' fill="{mark.colour}"')
+        return f'<circle cx="{points[0][0]:.1f}" cy="{points[0][1]:.1f}" r="3.5" {fill}/>'
+    path = "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
+    return f'<path d="M{path}" fill="none" stroke="{mark.colour}" stroke-width="1.5"/>'
+
+
+def _labels(placed: Sequence[tuple[Sequence[Point], Mark]]) -> Iterable[str]:
+    """Each beside the end of its mark, where it covers least of the dots and of the labels before it."""
+    taken = [(x - 4, y - 4, x + 4, y + 4) for points, _ in placed if len(points) == 1 for x, y in points]
+    for points, mark in placed:
+        if not mark.label:
+            continue
+        (x, y), wide = points[-1], LETTER * len(mark.label)
+        sides = [x + 6, x - 6 - wide] if x <= WIDTH * 0.6 else [x - 6 - wide, x + 6]
+        places = [(left, y + below) for below in (-4, 3, 12, -13, 21, -22) for left in sides]
+        boxes = [(left, bottom - 8, left + wide, bottom + 2) for left, bottom in places]
+        box = min(boxes, key=lambda box: sum(_shared(box, other) for other in taken) + 10 * _outside(box))
+        taken.append(box)
+        is_left = box[0] < x
+        at = box[2] if is_left else box[0]
+        yield _text(at, box[3] - 2, mark.label, "end" if is_left else "start", f' fill="{mark.colour}"')
+
+
+def _shared(one: Box, other: Box) -> float:
+    """The area of both."""
+    across, down = min(one[2], other[2]) - max(one[0], other[0]), min(one[3], other[3]) - max(one[1], other[1])
+    return max(0.0, across) * max(0.0, down)
+
+
+def _outside(box: Box) -> float:
+    """The area beyond the plot."""
+    return (box[2] - box[0]) * (box[3] - box[1]) - _shared(box, (LEFT, TOP, WIDTH - RIGHT, HEIGHT - BOTTOM))
 
 
 def _text(x: float, y: float, words: str, anchor: str, more: str = "") -> str:
