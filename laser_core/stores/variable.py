@@ -3,8 +3,9 @@
 The step is the one whose error, Δ²/12 in every direction that is coded, is the water level of reverse water-filling; directions
 that hold too little for a code of their own are left out. Levels go into Golomb–Rice codes: a level's lower bits as they are,
 what is above them in unary. Nothing is clipped, however heavy the tails, and frequent levels take fewer bits than rare ones:
-1.1 to 1.5 of the rate–distortion bound, where codes of fixed length take 1.2 to 2.3 (docs/results). The price is time: runs of
-rows start at any bit, and the codes of a run are read one after the other. On a GPU the number of bits must be waited for.
+1.1 to 1.6 of the rate–distortion bound, where codes of fixed length take 1.2 to 2.3 at ε = .999 or more (docs/results). The
+price is time: runs of rows start at any bit, and the codes of a run are read one after the other. On a GPU the number of bits
+must be waited for.
 
 Shapes: B batch, L positions, N = B · L rows, K directions, A of them coded, R runs of rows, C codes of each, W 32-bit words.
 """
