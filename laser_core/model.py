@@ -129,6 +129,7 @@ class TRM(nn.Module):
             for _ in range(self.config.cycles - 1):
                 answer_BLD, latent_BLD = self._cycle(answer_BLD, latent_BLD, embedded_BLD)
         answer_BLD, latent_BLD = self._cycle(answer_BLD, latent_BLD, embedded_BLD)
+        self.store.end_forward()
 
         logits_BSV = self.lm_head(answer_BLD)[:, self.puzzle_positions :]
         halt_logit_B = self.halt_head(answer_BLD[:, 0]).float()[:, 0]

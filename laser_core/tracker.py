@@ -130,7 +130,7 @@ class SubspaceTracker:
         # Of the energy, along the basis's directions, descending: what they should hold of the next batch,
         self.shares = torch.zeros(0, dtype=torch.float64)
         self._own = torch.zeros(0, dtype=torch.float64)  # what they, and those beyond the rank, hold of this batch,
-        self._fit = 0.0  # and those of the basis together
+        self.fit = 0.0  # and those of the basis together
         self.updates = 0
         self.rows = 0  # of this step,
         self._rows_before = 0  # and, of all processes, of the last that was observed
@@ -258,7 +258,7 @@ class SubspaceTracker:
         """``held`` is what the directions before this update hold of its batch, which they haven't met: so they tell what rank
         the next batch will need, where the energies of the new ones tell of their own."""
         if self.basis is not None:
-            fall = max(0.0, self._fit - fidelity)
+            fall = max(0.0, self.fit - fidelity)
             self._fall = (self._fall + min(1 - self.energy, fall)) / 2  # cut, so that one jump doesn't decide
         streak, self._streak = self._streak, self._streak + 1 if fidelity < self.energy else 0
         grown = self.rank + 2 ** min(max(0, streak - 1), 16)  # twice as far with every miss after the second
@@ -312,7 +312,7 @@ class SubspaceTracker:
 
     def _adopt(self, directions: Tensor, shares: Tensor) -> None:
         """Takes the leading ``rank`` directions for the basis; a few more are probed, for growth."""
-        self.shares, self._fit = shares[: self.rank].clone(), float(self._own[: self.rank].sum())
+        self.shares, self.fit = shares[: self.rank].clone(), float(self._own[: self.rank].sum())
         if self._is_in_full:
             self.basis = self._probe = None
             return
@@ -342,7 +342,7 @@ class SubspaceTracker:
         self.rank = rank
         self._beyond_break_even()
         self._adopt(*self.known)
-        self.energy = (1 - TURNED) * self._fit
+        self.energy = (1 - TURNED) * self.fit
 
     # --- resuming
 
@@ -350,7 +350,7 @@ class SubspaceTracker:
         """Tensors and JSON values; call between training steps."""
         state: dict[str, Any] = {"width": self.width, "rank": self.rank, "updates": self.updates}
         state |= {"energy": self.energy, "misses": self._misses, "streak": self._streak}
-        state |= {"fall": self._fall, "fit": self._fit, "rows": self._rows_before}
+        state |= {"fall": self._fall, "fit": self.fit, "rows": self._rows_before}
         state |= {"interval": self._interval, "next_step": self._next_step}
         return state if self._probe is None else state | {"probe": self._probe, "shares": self.shares}
 
@@ -360,7 +360,7 @@ class SubspaceTracker:
         self.energy, self._misses = state["energy"], state["misses"]
         # Older checkpoints lack these.
         self._streak, self._fall, self._rows_before = (state.get(name, 0) for name in ("streak", "fall", "rows"))
-        self._fit = state.get("fit", float(sum(state.get("shares", ()))))
+        self.fit = state.get("fit", float(sum(state.get("shares", ()))))
         self._interval, self._next_step = state["interval"], state["next_step"]
         self.basis = self._probe = None
         self._is_in_full = "probe" not in state

@@ -17,7 +17,17 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from laser_core.bench.scales import AS_IT_COMES, CALL_IN_HALF, CHECKPOINT, EAGER, IN_HALF, Compared, Stage
+from laser_core.bench.scales import (
+    AS_IT_COMES,
+    CALL_IN_HALF,
+    CALL_REUSING,
+    CHECKPOINT,
+    EAGER,
+    IN_HALF,
+    REUSING,
+    Compared,
+    Stage,
+)  # fmt: skip
 from laser_core.bench.subject import Situation, Subject, Tell
 from laser_core.bench.timing import Place, now, wrapped
 from laser_core.model import TRM
@@ -26,7 +36,7 @@ from laser_core.stores.laser_fused import LaserFused
 from laser_core.stores.tracked import Code
 from laser_core.tracker import SubspaceTracker
 
-BROKEN_DOWN = (EAGER, CHECKPOINT, AS_IT_COMES, IN_HALF, CALL_IN_HALF)
+BROKEN_DOWN = (EAGER, CHECKPOINT, AS_IT_COMES, IN_HALF, CALL_IN_HALF, REUSING, CALL_REUSING)
 PLACES: dict[Place, str] = {  # functions whose operators have a name of their own
     (laser_coded.LaserCoded, "pack"): "encode",
     (laser_coded.LaserCoded, "plan"): "tracker",

@@ -18,7 +18,7 @@ from laser_core.config import LaserCodedStore, LaserStore, NoneStore
 from laser_core.model import TRM
 from laser_core.stores import make_store
 from laser_core.stores.coding import rate_bound
-from laser_core.stores.fused import Packed
+from laser_core.stores.fused import Part
 from laser_core.stores.laser_coded import LaserCoded
 from laser_core.stores.tracked import TrackedStore
 from laser_core.tracker import SubspaceTracker
@@ -37,12 +37,17 @@ class Seen:
     along: Tensor | float = 0.0
     error: float = 0.0
 
-    def add(self, x_BLD: Tensor, packed: Packed, basis_DK: Tensor) -> None:
-        x_ND = x_BLD.detach().flatten(0, 1).double()
-        with torch.autocast(x_BLD.device.type, enabled=False):  # its rounding is no loss of the codes
-            decoded_ND = packed.read(*packed.tensors).decoded().flatten(0, 1)
+    def add(self, x_BLD: Tensor, parts: list[Part], index: int, basis_DK: Tensor) -> None:
+        """One call's activations of the site that its packs have at ``index``."""
+        decoded_BLD = torch.zeros_like(x_BLD)
+        for part in parts:
+            packed = part.record.opened(part.tensors)[0][index]
+            with torch.autocast(x_BLD.device.type, enabled=False):  # its rounding is no loss of the codes
+                decoded_BLD[part.puzzles] = packed.read(*packed.tensors).decoded()[part.rows].to(x_BLD.dtype)
+            if part.record.calls == 1:  # not an earlier call's
+                self.code_bytes += sum(x.nbytes for x in packed.tensors if x is not basis_DK)
+        x_ND, decoded_ND = x_BLD.detach().flatten(0, 1).double(), decoded_BLD.flatten(0, 1)
         self.rows += len(x_ND)
-        self.code_bytes += sum(x.nbytes for x in packed.tensors if x is not basis_DK)
         self.gram = self.gram + x_ND.T @ x_ND
         self.along = self.along + (x_ND @ basis_DK.double()).square().sum(0)
         self.error += float((x_ND - decoded_ND).square().sum())
@@ -59,15 +64,17 @@ def coded_sites(model: TRM, losses: Iterable[Callable[[], Tensor]]) -> dict[str,
     """
     store, seen = model.store, dict[str, Seen]()
     assert isinstance(store, LaserCoded)
-    pack = store.pack
+    hold = store.hold
 
-    def watched(site: str, x_BLD: Tensor) -> Packed:
-        packed, tracker = pack(site, x_BLD), store.trackers[site]
-        if tracker.basis is not None:
-            seen.setdefault(site, Seen()).add(x_BLD, packed, tracker.basis)
-        return packed
+    def watched(sites: list[str], xs: list[Tensor], inverse_norms: list[Tensor]) -> list[Part]:
+        parts = hold(sites, xs, inverse_norms)
+        for index, (site, x_BLD) in enumerate(zip(sites, xs, strict=False)):
+            basis_DK = store.trackers[site].basis
+            if basis_DK is not None:
+                seen.setdefault(site, Seen()).add(x_BLD, parts, index, basis_DK)
+        return parts
 
-    with patch.object(store, "pack", watched), torch.enable_grad():
+    with patch.object(store, "hold", watched), torch.enable_grad():
         for loss in losses:
             loss()
     return {site: _against_bound(sums) for site, sums in seen.items()}

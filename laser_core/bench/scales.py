@@ -50,12 +50,15 @@ def coded(store: LaserCodedStore) -> Compared:
     parts = [f"energy {store.energy:g}", f"codes {store.code_loss:g}"]
     parts += [f"weights {store.weight_energy:g}"] if store.weight_energy < 1 else []
     parts += ["variable"] if store.codes == "variable" else []
+    parts += [f"reuse {store.reuse:g}"] if store.reuse else []
     parts += ["per call"] if store.keep == "call" else []
     parts += ["bfloat16"] if store.backward == "bfloat16" else []
     return Compared("laser-coded", ", ".join(parts), store)
 
 
 AS_IT_COMES = coded(LaserCodedStore())
+REUSING = coded(LaserCodedStore(reuse=0.3))
+CALL_REUSING = coded(LaserCodedStore(reuse=0.3, keep="call"))
 IN_HALF = coded(LaserCodedStore(backward="bfloat16"))
 CALL_IN_HALF = coded(LaserCodedStore(keep="call", backward="bfloat16"))
 
@@ -87,7 +90,7 @@ class Scale:
 def every_store(width: int) -> tuple[Compared, ...]:
     """The front's table, for models of this width."""
     fused = [Compared("laser-fused", f"k = D/{d}", LaserFusedStore(rank=width // d, adapt=False)) for d in (2, 4, 8)]
-    again = (EAGER, CHECKPOINT, AS_IT_COMES, coded(LaserCodedStore(keep="call")), QUANT)
+    again = (EAGER, CHECKPOINT, AS_IT_COMES, coded(LaserCodedStore(keep="call")), CALL_REUSING, QUANT)
     alike = [coded(LaserCodedStore(energy=energy, code_loss=1.0)) for energy in (0.99, 0.999, 0.9999)]
     return (
         EAGER,
@@ -104,6 +107,11 @@ def every_store(width: int) -> tuple[Compared, ...]:
         coded(LaserCodedStore(keep="call")),
         IN_HALF,
         CALL_IN_HALF,
+        REUSING,
+        coded(LaserCodedStore(energy=0.9995, code_loss=1.0, codes="variable", reuse=0.3)),
+        CALL_REUSING,
+        coded(LaserCodedStore(reuse=0.3, backward="bfloat16")),
+        coded(LaserCodedStore(reuse=0.3, keep="call", backward="bfloat16")),
         Compared("quant", "8 bits, group 64", QuantStore(bits=8)),
         QUANT,
         Compared("quant", "4 bits, group 32", QuantStore(bits=4, group=32)),
@@ -118,7 +126,13 @@ def every_store(width: int) -> tuple[Compared, ...]:
 
 def _few(width: int) -> tuple[Compared, ...]:
     settings = {"none", "block", "call", "energy 0.95", "energy 0.999", "k = D/4", "4 bits, group 64"}
-    settings |= {AS_IT_COMES.setting, f"{AS_IT_COMES.setting}, per call", "energy 0.9995, codes 0.1"}
+    settings |= {
+        AS_IT_COMES.setting,
+        f"{AS_IT_COMES.setting}, per call",
+        "energy 0.9995, codes 0.1",
+        REUSING.setting,
+        CALL_REUSING.setting,
+    }
     return tuple(compared for compared in every_store(width) if compared.setting in settings)
 
 
@@ -128,6 +142,8 @@ _CODED = (
     CHECKPOINT,
     AS_IT_COMES,
     coded(LaserCodedStore(energy=0.9995)),
+    REUSING,
+    CALL_REUSING,
 )
 
 CORE = Scale(

@@ -95,6 +95,13 @@ class _Fused(_Recomputing, _Tracked):
         gt=0,
         le=1,
     )
+    reuse: float = option(
+        0.0,
+        "How far a puzzle may move from one recursion step to the next where what is held of it still serves, as a multiple "
+        "of the energy 1 - ε; such steps hold nothing and share backward's work. 0 holds every step; 0.3 is a good value.",
+        ge=0,
+        le=10,
+    )
 
 
 @dataclass(frozen=True)

@@ -38,15 +38,13 @@ def make_store(config: Store, seed: int = 0) -> ActivationStore:
         case LaserStore():
             return Laser(_policy(config), config.budget_fraction)
         case LaserFusedStore():
-            return _with_backward(config, LaserFused(_policy(config), config.budget_fraction, config.weight_energy))
+            return _fused(config, LaserFused(_policy(config), config.budget_fraction, config.weight_energy))
         case LaserCodedStore():
             policy, budget = _policy(config, CODE_BITS), config.budget_fraction
             made = LaserCoded if config.codes == "fixed" else VariablyCoded
-            return _with_backward(
-                config, made(policy, budget, config.weight_energy, config.code_loss, config.keep, seed)
-            )
+            return _fused(config, made(policy, budget, config.weight_energy, config.code_loss, config.keep, seed))
         case QuantStore():
-            return _with_backward(config, Quant(config.bits, config.group, seed))
+            return _fused(config, Quant(config.bits, config.group, seed))
         case AsiStore():
             return Asi(config.rank)
         case RandomStore():
@@ -55,8 +53,9 @@ def make_store(config: Store, seed: int = 0) -> ActivationStore:
             raise ValueError("store: auto is chosen by a calibration, not made")
 
 
-def _with_backward(config: LaserFusedStore | LaserCodedStore | QuantStore, store: Fused) -> Fused:
+def _fused(config: LaserFusedStore | LaserCodedStore | QuantStore, store: Fused) -> Fused:
     store.backward_in_bfloat16 = config.backward == "bfloat16"
+    store.reuse = getattr(config, "reuse", 0.0)
     return store
 
 

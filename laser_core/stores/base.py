@@ -67,6 +67,9 @@ class ActivationStore:
         """A supervision step begins: nothing of an earlier one is needed any more."""
         self.labels.clear()
 
+    def end_forward(self) -> None:
+        """The supervision step is computed: what only its forward pass needs can go."""
+
     def call(self, blocks: Sequence[Block], hidden_BLD: Tensor, injection_BLD: Tensor) -> Tensor:
         """One call of the network: the blocks, in turn, on ``hidden + injection``."""
         x_BLD = hidden_BLD + injection_BLD

@@ -6,14 +6,18 @@ the rest. What one sublayer puts out the next takes in, so a call of n blocks ho
 first alone and runs the sublayers again from it. Nonlinear parts see unpacked activations, so the gradient is exact only
 where packing loses nothing.
 
-Shapes: B batch, L positions, D width, K rank, O width out of the inner layer, I width into the outer layer.
+Recursion comes to rest: most calls of a trained model leave a puzzle about where it was. With ``reuse`` such a call holds
+nothing of that puzzle and refers to the record of the last call that moved it. All calls that refer to a record have the same
+activations, so backward computes these once, sums the calls' gradients at both ends of the weights, and multiplies once.
+
+Shapes: B batch, R puzzles of a record, L positions, D width, K rank, O width out of the inner layer, I width into the outer.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -38,15 +42,74 @@ class Packed:
     read: Callable[..., Code]
 
 
+@dataclass
+class Record:
+    """What a call holds of the puzzles that it moved; and, in backward, what the calls that refer to it share: its codes by
+    site, both ends of its inner layers, and sums of their gradients, turned, at the outer layers' output (R, L, D) and at the
+    inner layers' (R, L, O)."""
+
+    size: int
+    reads: list[tuple[Callable[..., Code], int]]  # of each pack, and how many tensors it has
+    calls: int = 1
+    codes: list[Code] = field(default_factory=list)
+    inverse_norms: list[Tensor] = field(default_factory=list)
+    ends: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    sums: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
+
+    def opened(self, tensors: Sequence[Tensor]) -> tuple[list[Packed], list[Tensor]]:
+        """The packs, and the inverse norms, that all its tensors are."""
+        held = len(tensors) - sum(count for _, count in self.reads)
+        left = iter(tensors[held:])
+        packs = [Packed(tuple(next(left) for _ in range(count)), read) for read, count in self.reads]
+        return packs, list(tensors[:held])
+
+    def add(self, index: int, rows: list[int], gradients: tuple[Tensor, Tensor]) -> None:
+        """Gradients at both ends of sublayer ``index``, of so many of the record's puzzles."""
+        if index not in self.sums and len(rows) == self.size:
+            self.sums[index] = gradients
+            return
+        if index not in self.sums:
+            d_sum, d_before = (x.new_zeros(self.size, *x.shape[1:]) for x in gradients)
+            self.sums[index] = d_sum, d_before
+        for total, gradient in zip(self.sums[index], gradients, strict=True):
+            total[slice(None) if len(rows) == self.size else rows] += gradient
+
+
+@dataclass(frozen=True)
+class Part:
+    """Puzzles of a batch and the record that holds them, as which of its own; both ascend."""
+
+    puzzles: list[int]
+    record: Record
+    rows: list[int]
+    tensors: tuple[Tensor, ...]  # all of the record's
+
+    def without(self, moved: list[int]) -> Part:
+        """The other puzzles."""
+        left = [(puzzle, row) for puzzle, row in zip(self.puzzles, self.rows, strict=True) if puzzle not in set(moved)]
+        return Part([puzzle for puzzle, _ in left], self.record, [row for _, row in left], self.tensors)
+
+
 class Fused(ActivationStore, ABC):
     """Sites are a block's input h and middle h1, and the last block's output h2."""
 
     keeps: Literal["sublayer", "call"] = "sublayer"
     backward_in_bfloat16 = False  # whatever the forward pass multiplies in
+    reuse = 0.0  # how far a puzzle may have moved where its record still serves, as a multiple of what may be lost
+    _parts: Sequence[Part] = ()  # of the last call,
+    _lasts: Sequence[Tensor] = ()  # and what its records were made of, by site
 
     @abstractmethod
-    def pack(self, site: str, x_BLD: Tensor) -> Packed:
-        """Packs activations; what it holds is labelled."""
+    def projected(self, site: str, x_BLD: Tensor) -> Tensor:
+        """What is packed of activations: themselves, or their coordinates (B, L, K)."""
+
+    @abstractmethod
+    def pack(self, site: str, projected_BLK: Tensor) -> Packed:
+        """Packs them, or those of some puzzles; what it holds is labelled."""
+
+    def may_lose(self, site: str) -> float:
+        """Share of the site's energy that may be lost."""
+        return 0.0
 
     def inner_weight(self, sublayer: Sublayer, site: str) -> Tensor:
         """What takes the gradient of the inner weight (see ``tracked.TrackedStore.stand_in``)."""
@@ -55,6 +118,10 @@ class Fused(ActivationStore, ABC):
     def projection(self, site: str, weight_OD: Tensor, basis_DK: Tensor) -> Tensor:
         """``weight · basis`` (O, K)."""
         return weight_OD @ basis_DK
+
+    def end_forward(self) -> None:
+        super().end_forward()
+        self._parts = self._lasts = ()
 
     def call(self, blocks: Sequence[Block], hidden_BLD: Tensor, injection_BLD: Tensor) -> Tensor:
         if not torch.is_grad_enabled():
@@ -67,10 +134,62 @@ class Fused(ActivationStore, ABC):
         y_BLD: Tensor = _Call.apply(self, sublayers, sites, x_BLD, *weights)  # type: ignore[no-untyped-call]
         return y_BLD
 
+    def hold(self, sites: list[str], xs: list[Tensor], inverse_norms: list[Tensor]) -> list[Part]:
+        """What a call holds: the parts of earlier ones, of puzzles that it left where they were, and last, if it moved any, a
+        part of their own. ``inverse_norms`` are kept beside the packs, but beside a call's input alone."""
+        projected = [self.projected(site, x_BLD) for site, x_BLD in zip(sites, xs, strict=False)]
+        moved = self._moved(sites, projected)
+        if self.reuse:
+            self._lasts = [
+                _replaced(last, x, moved) for last, x in zip(self._lasts or projected, projected, strict=True)
+            ]
+        parts = [left for part in self._parts if (left := part.without(moved)).puzzles]
+        for part in parts:
+            part.record.calls += 1
+        if moved:
+            packs = [self.pack(site, _some(x, moved)) for site, x in zip(sites, projected, strict=False)]
+            norms = [
+                self.keep(_some(x, moved), site, "norm") for site, x in zip(sites[1:], inverse_norms, strict=False)
+            ]
+            record = Record(len(moved), [(pack.read, len(pack.tensors)) for pack in packs])
+            tensors = (*norms, *(tensor for pack in packs for tensor in pack.tensors))
+            parts.append(Part(moved, record, list(range(len(moved))), tensors))
+        self._parts = parts if self.reuse else ()
+        return parts
+
+    def _moved(self, sites: list[str], projected: list[Tensor]) -> list[int]:
+        """The puzzles that aren't, at every site, about where their record has them, nor in a record that would serve less than
+        half of its own: so what backward shares is never more than two calls' worth."""
+        every = range(len(projected[0]))
+        if not self._lasts:
+            return list(every)
+        still_B = torch.ones(len(every), dtype=torch.bool, device=projected[0].device)
+        for site, now, last in zip(sites, projected, self._lasts, strict=False):
+            allowed = self.reuse * self.may_lose(site)
+            still_B &= (now - last).square().sum((1, 2)) <= allowed * now.square().sum((1, 2))
+        moved = {puzzle for puzzle, still in zip(every, still_B.tolist(), strict=True) if not still}
+        for part in self._parts:
+            left = [puzzle for puzzle in part.puzzles if puzzle not in moved]
+            if 2 * len(left) < part.record.size:
+                moved.update(left)
+        return sorted(moved)
+
 
 def code_sites(blocks: Sequence[Block]) -> list[str]:
     """The sites of a call's packs, in the order of the forward pass."""
     return [f"{block.name}.{name}" for block in blocks for name in ("h", "h1")] + [f"{blocks[-1].name}.h2"]
+
+
+def _some(x: Tensor, rows: list[int]) -> Tensor:
+    """So many of a tensor's rows, in ascending order."""
+    return x if len(rows) == len(x) else x[rows]
+
+
+def _replaced(x: Tensor, by: Tensor, rows: list[int]) -> Tensor:
+    """``x`` with some rows of another tensor."""
+    if len(rows) == len(x):
+        return by
+    return x.index_copy(0, torch.tensor(rows, device=x.device), by[rows]) if rows else x
 
 
 class _Call(Function):
@@ -80,21 +199,23 @@ class _Call(Function):
     def forward(
         ctx: Any, store: Fused, sublayers: list[Sublayer], sites: list[str], x_BLD: Tensor, *weights: Tensor
     ) -> Tensor:
-        packs, inverse_norms = [store.pack(sites[0], x_BLD)], []
-        for sublayer, site in zip(sublayers, sites[1:], strict=True):
+        xs, inverse_norms = [x_BLD], list[Tensor]()
+        for sublayer in sublayers:
             x_BLD, inverse_norm = sublayer(x_BLD, _EAGER)
             if store.keeps == "sublayer":
-                packs.append(store.pack(site, x_BLD))
-                inverse_norms.append(store.keep(inverse_norm, site, "norm"))
+                xs.append(x_BLD)
+                inverse_norms.append(inverse_norm)
+        parts = store.hold(sites, xs, inverse_norms)
+        ctx.parts = [(part.puzzles, part.record, part.rows, len(part.tensors)) for part in parts]
+        ctx.own = parts[-1].record if parts[-1].record.calls == 1 else None
         ctx.store, ctx.sublayers, ctx.sites = store, sublayers, sites
         ctx.autocast = (
             torch.autocast(x_BLD.device.type, torch.bfloat16) if store.backward_in_bfloat16 else autocast_as_now(x_BLD)
         )
-        ctx.reads = [(pack.read, len(pack.tensors)) for pack in packs]
         # A stand-in, not the weight itself: then the gradient wanted is that of weight · (the basis's leading columns).
         given_for = zip(weights, sublayers, strict=False)
         ctx.ranks = [None if given is sublayer.inner.weight else given.shape[1] for given, sublayer in given_for]
-        ctx.save_for_backward(*inverse_norms, *(tensor for pack in packs for tensor in pack.tensors))
+        ctx.save_for_backward(*(tensor for part in parts for tensor in part.tensors))
         return x_BLD
 
     @staticmethod
@@ -105,36 +226,78 @@ class _Call(Function):
 
 
 def _call_backward(ctx: Any, gradient_BLD: Tensor) -> tuple[Tensor | None, ...]:
-    codes, inverse_norms = _unpacked(ctx)
-    inner_ends: list[tuple[Tensor, Tensor]] | None = None
+    saved = iter(ctx.saved_tensors)
+    of_weights: list[Tensor | None] = [None] * (2 * len(ctx.sublayers))
+    dx_BLD: Tensor | None = None
+    for puzzles, record, rows, count in ctx.parts:
+        tensors = [next(saved) for _ in range(count)]
+        if not record.codes:
+            _open(ctx, record, tensors)
+        dx, of_record = _record_backward(ctx, record, rows, _some(gradient_BLD, puzzles))
+        of_weights = of_record or of_weights
+        if len(puzzles) == len(gradient_BLD):
+            dx_BLD = dx
+        else:
+            dx_BLD = dx.new_empty(gradient_BLD.shape) if dx_BLD is None else dx_BLD
+            dx_BLD[puzzles] = dx
+    return None, None, None, dx_BLD, *of_weights
+
+
+def _open(ctx: Any, record: Record, saved: list[Tensor]) -> None:
+    """Reads what the record holds."""
+    packs, record.inverse_norms = record.opened(saved)
+    record.codes = [pack.read(*pack.tensors) for pack in packs]
     if ctx.store.keeps == "call":
-        codes, inverse_norms, inner_ends = _run_again(ctx, codes[0])
-    inner: list[Tensor] = []
-    outer: list[Tensor] = []
-    y_BLD = codes.pop().decoded()
+        _run_again(ctx, record)
+
+
+def _run_again(ctx: Any, record: Record) -> None:
+    """All sublayers, from the call's input."""
+    for index, sublayer in enumerate(ctx.sublayers):
+        x = sublayer.turned(record.codes[-1].decoded())
+        record.ends[index] = _inner_ends(ctx, index, record.codes[-1])
+        y, inverse_norm = sublayer.after_inner(x, record.ends[index][1], _EAGER)
+        record.codes.append(Code(sublayer.turned(y), None))
+        record.inverse_norms.append(inverse_norm)
+
+
+def _record_backward(ctx: Any, record: Record, rows: list[int], gradient: Tensor) -> tuple[Tensor, list[Tensor | None]]:
+    """The gradient of a call's input, of some of the record's puzzles. Those of the weights come from the call that made the
+    record, of all calls together: backward comes to it last."""
+    inner, outer = list[Tensor | None](), list[Tensor | None]()
     for index in reversed(range(len(ctx.sublayers))):
-        code = codes.pop()
-        source, before = _inner_ends(ctx, index, code) if inner_ends is None else inner_ends.pop()
-        gradient_BLD, d_inner, d_outer = _sublayer_backward(
-            ctx.sublayers[index], source[..., : ctx.ranks[index]], before, y_BLD, inverse_norms.pop(), gradient_BLD
-        )
-        inner.insert(0, d_inner)
-        outer.insert(0, d_outer)
-        if index:  # nothing needs the call's own input
-            y_BLD = code.decoded()
-    return None, None, None, gradient_BLD, *inner, *outer
+        gradient, *of_weights = _sublayer_backward(ctx, record, index, rows, gradient)
+        inner[:0], outer[:0] = of_weights[:1], of_weights[1:]
+    if record is ctx.own:
+        record.codes, record.inverse_norms = [], []
+    return gradient, inner + outer
 
 
-def _unpacked(ctx: Any) -> tuple[list[Code], list[Tensor]]:
-    saved = list(ctx.saved_tensors)
-    held = len(saved) - sum(count for _, count in ctx.reads)
-    inverse_norms, tensors = saved[:held], iter(saved[held:])
-    return [read(*(next(tensors) for _ in range(count))) for read, count in ctx.reads], inverse_norms
+def _sublayer_backward(ctx: Any, record: Record, index: int, rows: list[int], gradient: Tensor) -> tuple[Tensor, ...]:
+    """The gradient of the sublayer's input, and, if it is time, those of its inner and outer weight."""
+    sublayer, is_own = ctx.sublayers[index], record is ctx.own
+    if index not in record.ends:
+        record.ends[index] = _inner_ends(ctx, index, record.codes[index])
+    source, before = record.ends.pop(index) if is_own else record.ends[index]
+    y, dy = (sublayer.turned(_some(x, rows)) for x in (record.codes[index + 1].decoded(), gradient))
+    if is_own:
+        record.codes.pop()
+    inverse_norm = _some(record.inverse_norms[index], rows)
+    d_sum = inverse_norm * torch.addcmul(dy, y, (dy * y).mean(-1, keepdim=True), value=-1)  # RMSNorm's, from its output
+    del y, dy, gradient
+    after, d_before = sublayer.core.vjp(_some(before, rows), d_sum @ sublayer.outer.weight)
+    del before
+    dx = sublayer.turned(d_sum + d_before @ sublayer.inner.weight)  # the residual's gradient keeps its precision
+    record.add(index, rows, (d_sum, d_before))
+    if not is_own:
+        return (dx,)
+    d_sum, d_before = record.sums.pop(index)
+    return dx, _product(d_before, source[..., : ctx.ranks[index]]), _product(d_sum, after)
 
 
 def _inner_ends(ctx: Any, index: int, code: Code) -> tuple[Tensor, Tensor]:
-    """What a sublayer's inner layer takes in, (B, L, K) where it comes as a code, else (B, L, D) turned, and what it puts
-    out, (B, L, O) turned."""
+    """What a sublayer's inner layer takes in, (R, L, K) where it comes as a code, else (R, L, D) turned, and what it puts
+    out, (R, L, O) turned."""
     sublayer = ctx.sublayers[index]
     if ctx.ranks[index] is not None and code.basis is not None:
         projection = ctx.store.projection(ctx.sites[index], sublayer.inner.weight, code.basis)
@@ -143,28 +306,6 @@ def _inner_ends(ctx: Any, index: int, code: Code) -> tuple[Tensor, Tensor]:
     return source, source @ sublayer.inner.weight.T
 
 
-def _run_again(ctx: Any, code: Code) -> tuple[list[Code], list[Tensor], list[tuple[Tensor, Tensor]]]:
-    """What the sublayers between put out, the norms' inverse norms and the inner layers' ends, from the call's input."""
-    codes, inverse_norms, inner_ends = [code], list[Tensor](), list[tuple[Tensor, Tensor]]()
-    for index, sublayer in enumerate(ctx.sublayers):
-        inner_ends.append(_inner_ends(ctx, index, codes[-1]))
-        y, inverse_norm = sublayer.after_inner(sublayer.turned(codes[-1].decoded()), inner_ends[-1][1], _EAGER)
-        codes.append(Code(sublayer.turned(y), None))
-        inverse_norms.append(inverse_norm)
-    return codes, inverse_norms, inner_ends
-
-
-def _sublayer_backward(
-    sublayer: Sublayer, source: Tensor, before: Tensor, y_BLD: Tensor, inverse_norm: Tensor, gradient_BLD: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of the sublayer's input, of the inner weight (or its stand-in, where ``source`` is a code, cut to as many
-    columns) and of the outer weight; ``before`` is what the inner layer put out."""
-    y, dy = sublayer.turned(y_BLD), sublayer.turned(gradient_BLD)
-    d_sum = inverse_norm * torch.addcmul(dy, y, (dy * y).mean(-1, keepdim=True), value=-1)  # RMSNorm's, from its output
-    after, d_before = sublayer.core.vjp(before, d_sum @ sublayer.outer.weight)
-    rows_ND = d_sum.reshape(-1, d_sum.shape[-1])
-    d_outer = rows_ND.T @ after.reshape(-1, after.shape[-1])
-    d_before_NO = d_before.reshape(-1, d_before.shape[-1])
-    d_inner = d_before_NO.T @ source.reshape(-1, source.shape[-1])
-    dx = (rows_ND + d_before_NO @ sublayer.inner.weight).view_as(d_sum)  # the residual's gradient keeps its precision
-    return sublayer.turned(dx), d_inner, d_outer
+def _product(gradient: Tensor, x: Tensor) -> Tensor:
+    """The gradient of a layer's weight, from that of what it puts out and what it takes in."""
+    return gradient.reshape(-1, gradient.shape[-1]).T @ x.reshape(-1, x.shape[-1])

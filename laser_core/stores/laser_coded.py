@@ -49,15 +49,22 @@ class LaserCoded(LaserFused):
         super().begin_forward()
         self._packs = 0
 
-    def pack(self, site: str, x_BLD: Tensor) -> Packed:
+    def projected(self, site: str, x_BLD: Tensor) -> Tensor:
         basis_DK = self.basis(site, x_BLD.flatten(0, 1))
         if basis_DK is None:
-            return self.in_full(site, x_BLD)
+            return x_BLD
+        with in_float32(x_BLD):
+            return x_BLD.float() @ basis_DK
+
+    def pack(self, site: str, projected_BLK: Tensor) -> Packed:
+        tracker = self.trackers.get(site)
+        if tracker is None or tracker.basis is None:
+            return super().pack(site, projected_BLK)
         self._packs += 1
         seed = (self._seed * 1_000_003 + self._step) * 4096 + self._packs
-        with in_float32(x_BLD):
-            tensors, read = self.encoded(site, x_BLD.float() @ basis_DK, seed)
-        held = (*(self.keep(tensor, site, "code") for tensor in tensors), basis_DK)
+        with in_float32(projected_BLK):
+            tensors, read = self.encoded(site, projected_BLK, seed)
+        held = (*(self.keep(tensor, site, "code") for tensor in tensors), tracker.basis)
         return Packed(held, partial(_read, read))
 
     def encoded(self, site: str, coordinates_BLK: Tensor, seed: int) -> Encoded:

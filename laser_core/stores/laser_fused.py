@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from torch import Tensor
@@ -32,15 +33,19 @@ class LaserFused(Fused, TrackedStore):
         self._projections.clear()
         return super().end_step()
 
-    def pack(self, site: str, x_BLD: Tensor) -> Packed:
+    def projected(self, site: str, x_BLD: Tensor) -> Tensor:
         basis_DK = self.basis(site, x_BLD.flatten(0, 1))
-        if basis_DK is None:
-            return self.in_full(site, x_BLD)
-        return Packed((self.keep(x_BLD @ basis_DK, site, "code"), basis_DK), Code)
+        return x_BLD if basis_DK is None else x_BLD @ basis_DK
 
-    def in_full(self, site: str, x_BLD: Tensor) -> Packed:
-        """The activations themselves."""
-        return Packed((self.keep(x_BLD, site, "code"),), lambda values: Code(values, None))
+    def pack(self, site: str, projected_BLK: Tensor) -> Packed:
+        tracker, values = self.trackers.get(site), self.keep(projected_BLK, site, "code")
+        if tracker is None or tracker.basis is None:
+            return Packed((values,), partial(Code, basis=None))
+        return Packed((values, tracker.basis), Code)
+
+    def may_lose(self, site: str) -> float:
+        tracker = self.trackers.get(site)
+        return 0.0 if tracker is None else max(0.0, 1 - (tracker.fit if self.budget else tracker.energy))
 
     def projection(self, site: str, weight_OD: Tensor, basis_DK: Tensor) -> Tensor:
         """``weight · basis`` (O, K), computed once per training step, in backward."""

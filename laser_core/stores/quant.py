@@ -31,13 +31,16 @@ class Quant(Fused):
         super().begin_forward()
         self._packs = 0
 
-    def pack(self, site: str, x_BLD: Tensor) -> Packed:
+    def projected(self, site: str, x_BLD: Tensor) -> Tensor:
+        return x_BLD
+
+    def pack(self, site: str, projected_BLK: Tensor) -> Packed:
         self._packs += 1
-        generator = torch.Generator(x_BLD.device)
+        generator = torch.Generator(projected_BLK.device)
         generator.manual_seed((self._seed * 1_000_003 + self._step) * 4096 + self._packs)
-        codes, scale, least = quantised(x_BLD, self.bits, self.group, generator)
+        codes, scale, least = quantised(projected_BLK, self.bits, self.group, generator)
         held = (self.keep(codes, site, "code"), self.keep(scale, site, "scale"), self.keep(least, site, "scale"))
-        return Packed(held, partial(_read, self.bits, x_BLD.shape, x_BLD.dtype))
+        return Packed(held, partial(_read, self.bits, projected_BLK.shape, projected_BLK.dtype))
 
 
 def quantised(x: Tensor, bits: int, group: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:

@@ -98,7 +98,7 @@ def test_the_peak_of_a_backward_pass():
 def test_products_are_those_of_the_formula(of, block, tmp_path):
     if block == "mlp":
         of = subject.subject(SMALL.run("mlp", 2, "cpu"), 2, CPU, tmp_path, quiet)
-    eager, checkpoint, coded, half, call = breakdown(of, "late", 1, quiet).values()
+    eager, checkpoint, coded, half, call, *reusing = breakdown(of, "late", 1, quiet).values()
     model = of.model()
     square, positions, width = 16 * 16, 16, 16
     layers = [
@@ -123,7 +123,7 @@ def test_products_are_those_of_the_formula(of, block, tmp_path):
     assert half["units"] == pytest.approx(coded["units"])
     assert call["products"]["recompute: products"] <= 1.001 * sum(layers)  # and no inner layer another time
     assert "backward: inner layers again" not in call["products"]
-    for measured in (eager, checkpoint, coded, half, call):
+    for measured in (eager, checkpoint, coded, half, call, *reusing):
         assert sum(measured["shares"].values()) == pytest.approx(1)
     assert {"encode: products", "decode: products", "backward: inner layers again"} <= coded["products"].keys()
 

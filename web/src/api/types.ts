@@ -3244,6 +3244,11 @@ export interface components {
              */
             weight_energy: number;
             /**
+             * @description How far a puzzle may move from one recursion step to the next where what is held of it still serves, as a multiple of the energy 1 - ε; such steps hold nothing and share backward's work. 0 holds every step; 0.3 is a good value.
+             * @default 0
+             */
+            reuse: number;
+            /**
              * @description discriminator enum property added by openapi-typescript
              * @enum {string}
              */
@@ -3302,6 +3307,11 @@ export interface components {
              * @default 1
              */
             weight_energy: number;
+            /**
+             * @description How far a puzzle may move from one recursion step to the next where what is held of it still serves, as a multiple of the energy 1 - ε; such steps hold nothing and share backward's work. 0 holds every step; 0.3 is a good value.
+             * @default 0
+             */
+            reuse: number;
             /**
              * @description discriminator enum property added by openapi-typescript
              * @enum {string}
