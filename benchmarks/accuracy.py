@@ -31,6 +31,7 @@ STORES: dict[str, dict[str, Any]] = {
     "laser": {"kind": "laser"},  # the paper's: linear inputs, energy .95
     "laser-coded": {"kind": "laser-coded"},  # the front's setting, which is the default
     "laser-coded bfloat16": {"kind": "laser-coded", "backward": "bfloat16"},  # the same, backward in half the digits
+    "laser-coded reuse": {"kind": "laser-coded", "reuse": 0.3},  # the same, recursion steps at rest hold nothing
     "laser-coded fine": {"kind": "laser-coded", "energy": 0.9999, "code_loss": 1.0},  # a wider basis: slower
     "quant 4": {"kind": "quant", "bits": 4},
     "random": {"kind": "random", "rank": 8},
@@ -63,6 +64,7 @@ TASKS = {
             "none": 10,
             "laser-coded": 10,
             "laser-coded bfloat16": 10,
+            "laser-coded reuse": 10,
             "laser-coded fine": 10,
             "laser": 10,
             "quant 4": 10,
@@ -105,7 +107,7 @@ TASKS["6x6-steady"] = Task(
         "model": _MIXER | {"width": 32},
         "training": _TRAINING | {"learning_rate": 2e-3, "steps": 2000, "evaluate_every": 400, "checkpoint_every": 500},
     },
-    {"none": 16, "laser-coded": 16, "laser": 8, "quant 4": 8},
+    {"none": 16, "laser-coded": 16, "laser-coded reuse": 16, "laser": 8, "quant 4": 8},
     first_seed=200,
     note="6×6 at less than half the learning rate, with 32 dimensions and at most 24 blanks; seeds from 200 on, none of which "
     "was seen before. Bases keep nearly all directions here, so this tests codes. `laser-coded` was run anew when its trackers "

@@ -28,13 +28,14 @@ from laser_core.schema import parse
 from laser_core.stores import make_store
 from laser_core.tasks import PuzzleTask
 
+REUSE = 0.3  # costs nothing at first, when recursion moves far, and saves bytes and time later
 CANDIDATES: tuple[Store, ...] = (
-    NoneStore(), LaserCodedStore(), CheckpointStore(unit="block"), CheckpointStore(unit="call"),
-    LaserCodedStore(keep="call"),
+    NoneStore(), LaserCodedStore(reuse=REUSE), CheckpointStore(unit="block"), CheckpointStore(unit="call"),
+    LaserCodedStore(reuse=REUSE, keep="call"),
 )  # fmt: skip
 IN_BFLOAT16: tuple[Store, ...] = (
-    LaserCodedStore(backward="bfloat16"),
-    LaserCodedStore(keep="call", backward="bfloat16"),
+    LaserCodedStore(reuse=REUSE, backward="bfloat16"),
+    LaserCodedStore(reuse=REUSE, keep="call", backward="bfloat16"),
 )
 _ROUNDS = 4  # the first makes bases and isn't timed
 MIB = 1 << 20

@@ -39,9 +39,10 @@ REST_IN_FULL = 16  # how many times as long as other sites one that is kept in f
 
 
 def spectrum(gram: Float[Tensor, "D D"]) -> tuple[Float[Tensor, "D D"], Float[Tensor, "D"]]:
-    """Orthonormal directions (columns) of ``XᵀX`` and the energies along them, descending, in float64."""
-    energies, directions = torch.linalg.eigh(gram.double())
-    return directions.flip(-1), energies.flip(-1).clamp_min(0)
+    """Orthonormal directions (columns) of ``XᵀX`` and the energies along them, descending: float64, with the precision of the
+    sums they come from."""
+    energies, directions = (x.double().flip(-1) for x in torch.linalg.eigh(gram))
+    return directions, energies.clamp_min(0)
 
 
 def refined(

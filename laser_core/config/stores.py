@@ -183,8 +183,8 @@ class RandomStore(Checked):
 
 @dataclass(frozen=True)
 class AutoStore(Checked):
-    """Takes the fastest store that fits a memory budget, by a short calibration at the start: none, checkpoint or laser-coded,
-    the last also with a backward pass in bfloat16."""
+    """Takes the fastest store that fits a memory budget, by a short calibration at the start: none, checkpoint or laser-coded
+    with reuse, the last also with a backward pass in bfloat16."""
 
     memory_budget: float = option(help="Most MiB held between forward and backward.", gt=0)
     kind: Literal["auto"] = "auto"

@@ -123,6 +123,20 @@ def test_what_is_summed_is_what_every_call_would_give():
         torch.testing.assert_close(torch.einsum("rlo,rld->od", total, x_RLD), expected)
 
 
+@pytest.mark.parametrize("half", ["backward", "autocast"])
+@pytest.mark.parametrize("keep", ["sublayer", "call"])
+def test_shared_work_in_bfloat16(keep, half):
+    """Its sums are as near as its products: three digits."""
+    store = LaserFusedStore(energy=0.999999, reuse=0.3)
+    lab = Lab(store, (1,), **ATTENTION)
+    lab.model.store.keeps, lab.model.store.backward_in_bfloat16 = keep, half == "backward"
+    exact = Lab(NoneStore(), (1,), **ATTENTION).gradients()
+    with torch.autocast("cpu", torch.bfloat16, enabled=half == "autocast"):
+        ours = lab.gradients()
+    assert any(part.record.calls == STEPS for parts in lab.held for part in parts)
+    assert _relative_error(ours, exact) <= 0.03
+
+
 def test_nothing_is_held_of_steps_at_rest():
     lab = Lab(LaserCodedStore(energy=0.99, reuse=0.3), **ATTENTION)
     lab.gradients()

@@ -56,7 +56,7 @@ def test_one_power_iteration_gives_an_orthonormal_basis_and_energies_below_the_t
 @given(seed=st.integers(0, 10**6))
 def test_spectrum_splits_the_energy(seed):
     x = stream(orthonormal(6, seed), seed)
-    directions, energies = spectrum(x.T @ x)
+    directions, energies = spectrum(x.double().T @ x.double())
     torch.testing.assert_close(directions.T @ directions, torch.eye(WIDTH, dtype=torch.float64))
     torch.testing.assert_close(energies.sum(), x.double().square().sum(), rtol=1e-5, atol=0)
     torch.testing.assert_close((x.double() @ directions).square().sum(0), energies, rtol=1e-3, atol=1e-3)
@@ -308,13 +308,15 @@ def with_a_tail_of_its_own(step):
 
 def test_where_batches_have_tails_of_their_own_the_rank_grows_until_it_holds_them():
     """A reset finds the rank of one batch, and undoes what growth has found; the next batch would miss again."""
-    tracker = SubspaceTracker("s", WIDTH, Policy(energy=0.99, update_every=1, bits=8))
-    traces = [update(tracker, step, with_a_tail_of_its_own(step)) for step in range(1, 40)]
-    assert traces[0].rank <= 10
-    assert min(trace.fidelity for trace in traces[1:4]) < 0.98
-    fidelities = [trace.fidelity for trace in traces[15:]]
-    assert sum(fidelities) / len(fidelities) > 0.99
-    assert "reset" not in [trace.event for trace in traces[15:]]
+    late = []
+    for number in range(5):
+        tracker = SubspaceTracker("s", WIDTH, Policy(energy=0.99, update_every=1, bits=8))
+        traces = [update(tracker, step, with_a_tail_of_its_own(200 * number + step)) for step in range(1, 40)]
+        assert traces[0].rank <= 10
+        assert min(trace.fidelity for trace in traces[1:4]) < 0.98
+        late += traces[15:]
+    assert sum(trace.fidelity for trace in late) / len(late) > 0.988
+    assert [trace.event for trace in late].count("reset") <= len(late) // 40
 
 
 def test_growth_that_helps_before_the_reset_makes_it_needless():

@@ -99,6 +99,7 @@ def test_from_sign_in_to_a_finished_run(platform: Platform, page: Page) -> None:
     expect(page.get_by_test_id("heatmap-rank")).to_be_visible()
     page.get_by_test_id("tab-memory").click()
     expect(page.get_by_test_id("memory-headline")).to_contain_text("%")
+    expect(page.get_by_text("By recursion step")).to_be_visible()
     page.get_by_test_id("tab-logs").click()
     expect(page.get_by_test_id("log")).to_be_visible()
     page.get_by_test_id("tab-config").click()

@@ -3387,7 +3387,7 @@ export interface components {
              */
             rank: number;
         };
-        /** @description Takes the fastest store that fits a memory budget, by a short calibration at the start: none, checkpoint or laser-coded, the last also with a backward pass in bfloat16. */
+        /** @description Takes the fastest store that fits a memory budget, by a short calibration at the start: none, checkpoint or laser-coded with reuse, the last also with a backward pass in bfloat16. */
         AutoStore: {
             /** @description Most MiB held between forward and backward. */
             memory_budget: number;

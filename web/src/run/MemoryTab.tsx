@@ -28,8 +28,10 @@ function Measured({ memory, store }: { memory: Memory; store: string }) {
   const { saved_bytes: saved, eager_bytes: eager } = memory;
   const kinds = totals(memory.sites, (site) => site.kind);
   const color = new Map([...kinds.keys()].map((kind, i) => [kind, palette[i % palette.length] ?? ""]));
-  const bySite = [...totals(memory.sites, (site) => site.site)].sort((a, b) => b[1] - a[1]);
-  const most = bySite[0]?.[1] ?? 1;
+  const last = Math.max(...memory.sites.map((site) => site.recursion_step));
+  const callNamed = (step: number) => (step === last ? "answer" : `latent ${step + 1}`);
+  const callOf = (site: SiteBytes) => callNamed(site.recursion_step);
+  const inRecursion = memory.sites.filter((site) => site.recursion_step >= 0);
   return (
     <div className={classes.page}>
       <Panel title="Held between forward and backward" aside={<span className="faint num">measured at step {memory.step}</span>}>
@@ -59,20 +61,41 @@ function Measured({ memory, store }: { memory: Memory; store: string }) {
             ))}
         </ul>
       </Panel>
-      <Panel title="By site" aside={<span className="faint num">{bySite.length} sites</span>}>
-        {bySite.map(([site, total]) => (
-          <Bar
-            key={site}
-            label={site}
-            isMono
-            total={total}
-            most={most}
-            parts={[...totals(memory.sites.filter((s) => s.site === site), (s) => s.kind)].map(([kind, size]) => [kind, size, color.get(kind) ?? ""])}
-          />
-        ))}
+      {last > 0 && (
+        <Panel title="By recursion step" aside={<span className="faint">what each call of the last cycle adds; bases count at the first</span>}>
+          <Groups sites={inRecursion} of={callOf} order={[...Array(last + 1).keys()].map(callNamed)} color={color} />
+        </Panel>
+      )}
+      <Panel title="By site" aside={<span className="faint num">{new Set(memory.sites.map((site) => site.site)).size} sites</span>}>
+        <Groups sites={memory.sites} of={(site) => site.site} color={color} isMono />
       </Panel>
     </div>
   );
+}
+
+interface GroupsProps {
+  sites: readonly SiteBytes[];
+  of: (site: SiteBytes) => string;
+  color: ReadonlyMap<string, string>;
+  isMono?: boolean;
+  order?: readonly string[];
+}
+
+/** A bar for each group, parted by kind: in the order given, otherwise the largest first. */
+function Groups({ sites, of, color, isMono, order }: GroupsProps) {
+  const sums = totals(sites, of);
+  const most = Math.max(1, ...sums.values());
+  const names = order ?? [...sums.keys()].sort((a, b) => (sums.get(b) ?? 0) - (sums.get(a) ?? 0));
+  return names.map((name) => (
+    <Bar
+      key={name}
+      label={name}
+      isMono={isMono}
+      total={sums.get(name) ?? 0}
+      most={most}
+      parts={[...totals(sites.filter((site) => of(site) === name), (site) => site.kind)].map(([kind, size]) => [kind, size, color.get(kind) ?? ""])}
+    />
+  ));
 }
 
 type Part = readonly [kind: string, size: number, color: string];
