@@ -313,9 +313,9 @@ def _depth(names: Sequence[str], report: Row | None) -> Section:
         row["of_shallowest_eager"] <= DEPTH_SHARES[row["latent_steps"]]
         for row in rows if row["store"] == "laser-coded" and row["latent_steps"] in DEPTH_SHARES
     ]  # fmt: skip
-    head = ("block", "n", "T", "store", "bytes", "of eager's at the first depth", "steps trained")
+    head = ("block", "n", "T", "store", "setting", "bytes", "of eager's at the first depth", "steps trained")
     lines = [
-        (row["block"], str(row["latent_steps"]), str(row["cycles"]), row["store"], f"{row['saved_bytes']:,}",
+        (row["block"], str(row["latent_steps"]), str(row["cycles"]), row["store"], row["setting"], f"{row['saved_bytes']:,}",
          percent(row["of_shallowest_eager"]), str(row.get("steps", "–"))) for row in rows
     ]  # fmt: skip
     return Section(

@@ -64,7 +64,8 @@ def depth_table(report: Report) -> str:
     lines: list[Sequence[str]] = [("block", "n", "store", "bytes", "of eager's at the first depth")]
     for row in report.get("depth", []):
         share = _number(row["of_shallowest_eager"], 4)
-        lines.append((row["block"], str(row["latent_steps"]), row["store"], f"{row['saved_bytes']:,}", share))
+        store = f"{row['store']}, {row['setting']}"
+        lines.append((row["block"], str(row["latent_steps"]), store, f"{row['saved_bytes']:,}", share))
     return _aligned(lines) if len(lines) > 1 else ""
 
 
