@@ -28,7 +28,7 @@ from laser_core.schema import parse
 from laser_core.stores import make_store
 from laser_core.tasks import PuzzleTask
 
-REUSE = 0.3  # costs nothing at first, when recursion moves far, and saves bytes and time later
+REUSE = 0.3  # saves bytes and time as soon as recursion comes to rest
 CANDIDATES: tuple[Store, ...] = (
     NoneStore(), LaserCodedStore(reuse=REUSE), CheckpointStore(unit="block"), CheckpointStore(unit="call"),
     LaserCodedStore(reuse=REUSE, keep="call"),
@@ -57,7 +57,8 @@ class Measured:
 def name_of(store: Store) -> str:
     """What tells candidates apart."""
     per = getattr(store, "unit", None) or getattr(store, "keep", None)
-    return store.kind + f" per {per}" * bool(per) + " (backward in bfloat16)" * (store in IN_BFLOAT16)
+    in_half = getattr(store, "backward", "same") == "bfloat16"
+    return store.kind + f" per {per}" * bool(per) + " (backward in bfloat16)" * in_half
 
 
 def candidates(config: TrainConfig, device: torch.device) -> tuple[Store, ...]:

@@ -90,7 +90,7 @@ HALF, FLOAT, DOUBLE, INT64, BOOL = 2, 4, 8, 8, 1  # bytes
 
 def predicted(model: TRM, batch_size: int) -> Totals:
     """Bytes of one forward pass by site and kind, for the stores ``none``, ``laser``, ``laser-fused``, ``laser-coded`` and
-    ``quant`` with the bases they have now; float32, attention by PyTorch's flash kernel (the one on CPUs)."""
+    ``quant`` with the bases they have now and no ``reuse``; float32, attention by PyTorch's flash kernel (the one on CPUs)."""
     config, cells = model.config, batch_size * model.seq_len
     calls = config.latent_steps + 1
     account: Totals = Counter({("token_embedding", "embedding"): cells * INT64})

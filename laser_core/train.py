@@ -96,7 +96,10 @@ def _steps(trainer: Trainer, wants_pause: Callable[[], bool]) -> Iterator[Event]
     while trainer.step < training.steps and not distributed.on_any(wants_pause()):
         yield from trainer.train_step()
         step, is_last = trainer.step, trainer.step == training.steps
-        if step == 1 or (trainer.memory_is_stale and trainer.is_logging):
+        reuses_more = getattr(trainer.store, "reuse", 0.0) > 0 and (
+            trainer.is_saving or is_last
+        )  # maybe; no trace tells
+        if step == 1 or reuses_more or (trainer.memory_is_stale and trainer.is_logging):
             yield trainer.measure_memory()
         if trainer.is_logging:
             yield trainer.window_metrics()
@@ -173,7 +176,7 @@ class Trainer:
             losses = act_loss(outputs, self.carry.data.labels_BS)
             (losses.total / self.config.training.batch_size).backward()  # type: ignore[no-untyped-call]
             distributed.sum_gradients(self.model.parameters())
-            norm = self._gradient_norm() if self.is_logging or self._is_saving else None
+            norm = self._gradient_norm() if self.is_logging or self.is_saving else None
             self._move_weights(outputs.puzzle_rows_BE)
             self.carry = dataclasses.replace(self.carry, halted_B=self._halted(outputs.halt_logit_B.detach()))
             self.first_bad.note(self.step, self._add_to_window(losses))
@@ -199,7 +202,8 @@ class Trainer:
         self.clock.settle()
 
     @property
-    def _is_saving(self) -> bool:
+    def is_saving(self) -> bool:
+        """Whether a checkpoint is due after the step just done."""
         return self.step % self.config.training.checkpoint_every == 0
 
     def _draw(self, generator: torch.Generator) -> Batch:
@@ -367,8 +371,7 @@ class Trainer:
         self.model.load_state_dict(_under("raw.", checkpoint.model))
         self.averaged.load_state_dict(_under("raw.", checkpoint.model) | _under("ema.", checkpoint.model))
         load_optimiser_tensors(self.optimiser, self.model, _under("optimiser.", training))
-        carry = {name: distributed.share(x).to(self.device) for name, x in _under("carry.", training).items()}
-        self.carry = _carry(carry)
+        self.carry = _carry({k: distributed.share(x).to(self.device) for k, x in _under("carry.", training).items()})
         store = {name: x.to(self.device) for name, x in _under("store.", training).items()}
         self.store.load_state_dict(store | state["store"])
         self.batches.set_state(training["generator.batches"])

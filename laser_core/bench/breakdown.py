@@ -38,6 +38,7 @@ from laser_core.tracker import SubspaceTracker
 
 BROKEN_DOWN = (EAGER, CHECKPOINT, AS_IT_COMES, IN_HALF, CALL_IN_HALF, REUSING, CALL_REUSING)
 PLACES: dict[Place, str] = {  # functions whose operators have a name of their own
+    (laser_coded.LaserCoded, "projected"): "encode",
     (laser_coded.LaserCoded, "pack"): "encode",
     (laser_coded.LaserCoded, "plan"): "tracker",
     (laser_coded, "decode"): "decode",
@@ -47,6 +48,7 @@ PLACES: dict[Place, str] = {  # functions whose operators have a name of their o
     (SubspaceTracker, "observe"): "tracker",
     (SubspaceTracker, "end_step"): "tracker",
     (fused, "_run_again"): "recompute",
+    (fused, "_product"): "backward: weight gradients",
 }
 MATRIX = {"mm": (0, 1), "bmm": (0, 1), "addmm": (1, 2), "baddbmm": (1, 2)}  # operator -> its two factors
 
@@ -82,7 +84,7 @@ class Operators(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if name in MATRIX:
             left, right = (args[index] for index in MATRIX[name])
             count = left.numel() * right.shape[-1]
-            return f"{phase}: {self._product(phase, left, right)}", count
+            return phase if ":" in phase else f"{phase}: {self._product(phase, left, right)}", count
         if "attention" in name:
             query = args[0] if "backward" not in name else args[1]
             products = 5 if "backward" in name else 2  # backward computes the scores again

@@ -39,11 +39,11 @@ class Seen:
 
     def add(self, x_BLD: Tensor, parts: list[Part], index: int, basis_DK: Tensor) -> None:
         """One call's activations of the site that its packs have at ``index``."""
-        decoded_BLD = torch.zeros_like(x_BLD)
+        decoded_BLD = torch.zeros_like(x_BLD, dtype=torch.float64)
         for part in parts:
             packed = part.record.opened(part.tensors)[0][index]
             with torch.autocast(x_BLD.device.type, enabled=False):  # its rounding is no loss of the codes
-                decoded_BLD[part.puzzles] = packed.read(*packed.tensors).decoded()[part.rows].to(x_BLD.dtype)
+                decoded_BLD[part.puzzles] = packed.read(*packed.tensors).decoded()[part.rows].double()
             if part.record.calls == 1:  # not an earlier call's
                 self.code_bytes += sum(x.nbytes for x in packed.tensors if x is not basis_DK)
         x_ND, decoded_ND = x_BLD.detach().flatten(0, 1).double(), decoded_BLD.flatten(0, 1)

@@ -41,7 +41,7 @@ class _Tracked(Checked):
     budget_fraction: float = option(
         0.0,
         "Share of its sites' bytes in full that the store may hold, spread over them by their spectra in place of one "
-        "energy for all; 0 sets none.",
+        "energy for all, as if recursion steps reused nothing; 0 sets none.",
         ge=0,
         le=1,
     )
@@ -97,8 +97,8 @@ class _Fused(_Recomputing, _Tracked):
     )
     reuse: float = option(
         0.0,
-        "How far a puzzle may move from one recursion step to the next where what is held of it still serves, as a multiple "
-        "of the energy 1 - ε; such steps hold nothing and share backward's work. 0 holds every step; 0.3 is a good value.",
+        "How far a puzzle may be, at a recursion step, from what is held of it where that still serves, as a multiple of the "
+        "energy 1 - ε; such steps hold nothing and share backward's work. 0 holds every step; 0.3 is a good value.",
         ge=0,
         le=10,
     )

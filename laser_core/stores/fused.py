@@ -63,16 +63,22 @@ class Record:
         packs = [Packed(tuple(next(left) for _ in range(count)), read) for read, count in self.reads]
         return packs, list(tensors[:held])
 
-    def add(self, index: int, rows: list[int], gradients: tuple[Tensor, Tensor]) -> None:
-        """Gradients at both ends of sublayer ``index``, of so many of the record's puzzles."""
-        if index not in self.sums and len(rows) == self.size:
+    def close(self) -> None:
+        """Lets go of what backward shares."""
+        self.codes, self.inverse_norms = [], []
+        self.ends.clear()
+        self.sums.clear()
+
+    def add(self, index: int, rows: Tensor | None, gradients: tuple[Tensor, Tensor]) -> None:
+        """Gradients at both ends of sublayer ``index``, of some of the record's puzzles or of all."""
+        if index not in self.sums and rows is None:
             self.sums[index] = gradients
             return
         if index not in self.sums:
             d_sum, d_before = (x.new_zeros(self.size, *x.shape[1:]) for x in gradients)
             self.sums[index] = d_sum, d_before
         for total, gradient in zip(self.sums[index], gradients, strict=True):
-            total[slice(None) if len(rows) == self.size else rows] += gradient
+            total[slice(None) if rows is None else rows] += gradient
 
 
 @dataclass(frozen=True)
@@ -84,9 +90,9 @@ class Part:
     rows: list[int]
     tensors: tuple[Tensor, ...]  # all of the record's
 
-    def without(self, moved: list[int]) -> Part:
+    def without(self, moved: set[int]) -> Part:
         """The other puzzles."""
-        left = [(puzzle, row) for puzzle, row in zip(self.puzzles, self.rows, strict=True) if puzzle not in set(moved)]
+        left = [(puzzle, row) for puzzle, row in zip(self.puzzles, self.rows, strict=True) if puzzle not in moved]
         return Part([puzzle for puzzle, _ in left], self.record, [row for _, row in left], self.tensors)
 
 
@@ -95,7 +101,7 @@ class Fused(ActivationStore, ABC):
 
     keeps: Literal["sublayer", "call"] = "sublayer"
     backward_in_bfloat16 = False  # whatever the forward pass multiplies in
-    reuse = 0.0  # how far a puzzle may have moved where its record still serves, as a multiple of what may be lost
+    reuse = 0.0  # how far from its record a puzzle may be where that still serves, as a multiple of what may be lost
     _parts: Sequence[Part] = ()  # of the last call,
     _lasts: Sequence[Tensor] = ()  # and what its records were made of, by site
 
@@ -119,6 +125,10 @@ class Fused(ActivationStore, ABC):
         """``weight · basis`` (O, K)."""
         return weight_OD @ basis_DK
 
+    def begin_forward(self) -> None:
+        super().begin_forward()
+        self.end_forward()  # the last one may have been interrupted
+
     def end_forward(self) -> None:
         super().end_forward()
         self._parts = self._lasts = ()
@@ -136,21 +146,20 @@ class Fused(ActivationStore, ABC):
 
     def hold(self, sites: list[str], xs: list[Tensor], inverse_norms: list[Tensor]) -> list[Part]:
         """What a call holds: the parts of earlier ones, of puzzles that it left where they were, and last, if it moved any, a
-        part of their own. ``inverse_norms`` are kept beside the packs, but beside a call's input alone."""
+        part of their own. ``inverse_norms`` are kept beside the packs; with ``keeps="call"`` there are none."""
         projected = [self.projected(site, x_BLD) for site, x_BLD in zip(sites, xs, strict=False)]
         moved = self._moved(sites, projected)
+        rows = _index(moved, projected[0])
         if self.reuse:
             self._lasts = [
-                _replaced(last, x, moved) for last, x in zip(self._lasts or projected, projected, strict=True)
+                _replaced(last, x, rows) for last, x in zip(self._lasts or projected, projected, strict=True)
             ]
-        parts = [left for part in self._parts if (left := part.without(moved)).puzzles]
+        parts = [left for part in self._parts if (left := part.without(set(moved))).puzzles]
         for part in parts:
             part.record.calls += 1
         if moved:
-            packs = [self.pack(site, _some(x, moved)) for site, x in zip(sites, projected, strict=False)]
-            norms = [
-                self.keep(_some(x, moved), site, "norm") for site, x in zip(sites[1:], inverse_norms, strict=False)
-            ]
+            packs = [self.pack(site, _some(x, rows)) for site, x in zip(sites, projected, strict=False)]
+            norms = [self.keep(_some(x, rows), site, "norm") for site, x in zip(sites[1:], inverse_norms, strict=False)]
             record = Record(len(moved), [(pack.read, len(pack.tensors)) for pack in packs])
             tensors = (*norms, *(tensor for pack in packs for tensor in pack.tensors))
             parts.append(Part(moved, record, list(range(len(moved))), tensors))
@@ -166,7 +175,8 @@ class Fused(ActivationStore, ABC):
         still_B = torch.ones(len(every), dtype=torch.bool, device=projected[0].device)
         for site, now, last in zip(sites, projected, self._lasts, strict=False):
             allowed = self.reuse * self.may_lose(site)
-            still_B &= (now - last).square().sum((1, 2)) <= allowed * now.square().sum((1, 2))
+            distance_B = (now - last).square().sum((1, 2))
+            still_B &= (distance_B <= allowed * now.square().sum((1, 2))) & distance_B.isfinite()
         moved = {puzzle for puzzle, still in zip(every, still_B.tolist(), strict=True) if not still}
         for part in self._parts:
             left = [puzzle for puzzle in part.puzzles if puzzle not in moved]
@@ -180,16 +190,32 @@ def code_sites(blocks: Sequence[Block]) -> list[str]:
     return [f"{block.name}.{name}" for block in blocks for name in ("h", "h1")] + [f"{blocks[-1].name}.h2"]
 
 
-def _some(x: Tensor, rows: list[int]) -> Tensor:
-    """So many of a tensor's rows, in ascending order."""
-    return x if len(rows) == len(x) else x[rows]
+def _index(rows: list[int], x: Tensor) -> Tensor | None:
+    """Some rows of ``x``, on its device; None for all."""
+    return None if len(rows) == len(x) else torch.tensor(rows, dtype=torch.int64, device=x.device)
 
 
-def _replaced(x: Tensor, by: Tensor, rows: list[int]) -> Tensor:
+def _some(x: Tensor, rows: Tensor | None) -> Tensor:
+    return x if rows is None else x[rows]
+
+
+def _replaced(x: Tensor, by: Tensor, rows: Tensor | None) -> Tensor:
     """``x`` with some rows of another tensor."""
-    if len(rows) == len(x):
-        return by
-    return x.index_copy(0, torch.tensor(rows, device=x.device), by[rows]) if rows else x
+    return by if rows is None else x.index_copy(0, rows, by[rows])
+
+
+class _Referred:
+    """A part as backward needs it: without its tensors, which autograd saves."""
+
+    def __init__(self, part: Part, x_BLD: Tensor) -> None:
+        self.record, self.tensors = part.record, len(part.tensors)
+        self.puzzles, self.rows = _index(part.puzzles, x_BLD), _index(part.rows, x_BLD[: part.record.size])
+        self._number = part.record.calls
+
+    @property
+    def is_last(self) -> bool:
+        """Whether no later call refers to the record: backward comes to this one first."""
+        return self._number == self.record.calls
 
 
 class _Call(Function):
@@ -206,7 +232,7 @@ class _Call(Function):
                 xs.append(x_BLD)
                 inverse_norms.append(inverse_norm)
         parts = store.hold(sites, xs, inverse_norms)
-        ctx.parts = [(part.puzzles, part.record, part.rows, len(part.tensors)) for part in parts]
+        ctx.parts = [_Referred(part, x_BLD) for part in parts]
         ctx.own = parts[-1].record if parts[-1].record.calls == 1 else None
         ctx.store, ctx.sublayers, ctx.sites = store, sublayers, sites
         ctx.autocast = (
@@ -229,22 +255,23 @@ def _call_backward(ctx: Any, gradient_BLD: Tensor) -> tuple[Tensor | None, ...]:
     saved = iter(ctx.saved_tensors)
     of_weights: list[Tensor | None] = [None] * (2 * len(ctx.sublayers))
     dx_BLD: Tensor | None = None
-    for puzzles, record, rows, count in ctx.parts:
-        tensors = [next(saved) for _ in range(count)]
-        if not record.codes:
-            _open(ctx, record, tensors)
-        dx, of_record = _record_backward(ctx, record, rows, _some(gradient_BLD, puzzles))
+    for part in ctx.parts:
+        tensors = [next(saved) for _ in range(part.tensors)]
+        if part.is_last:
+            _open(ctx, part.record, tensors)
+        dx, of_record = _record_backward(ctx, part.record, part.rows, _some(gradient_BLD, part.puzzles))
         of_weights = of_record or of_weights
-        if len(puzzles) == len(gradient_BLD):
+        if part.puzzles is None:
             dx_BLD = dx
         else:
             dx_BLD = dx.new_empty(gradient_BLD.shape) if dx_BLD is None else dx_BLD
-            dx_BLD[puzzles] = dx
+            dx_BLD[part.puzzles] = dx
     return None, None, None, dx_BLD, *of_weights
 
 
 def _open(ctx: Any, record: Record, saved: list[Tensor]) -> None:
-    """Reads what the record holds."""
+    """Reads what the record holds. An earlier backward pass of a kept graph may have ended half-way."""
+    record.close()
     packs, record.inverse_norms = record.opened(saved)
     record.codes = [pack.read(*pack.tensors) for pack in packs]
     if ctx.store.keeps == "call":
@@ -261,7 +288,9 @@ def _run_again(ctx: Any, record: Record) -> None:
         record.inverse_norms.append(inverse_norm)
 
 
-def _record_backward(ctx: Any, record: Record, rows: list[int], gradient: Tensor) -> tuple[Tensor, list[Tensor | None]]:
+def _record_backward(
+    ctx: Any, record: Record, rows: Tensor | None, gradient: Tensor
+) -> tuple[Tensor, list[Tensor | None]]:
     """The gradient of a call's input, of some of the record's puzzles. Those of the weights come from the call that made the
     record, of all calls together: backward comes to it last."""
     inner, outer = list[Tensor | None](), list[Tensor | None]()
@@ -269,22 +298,24 @@ def _record_backward(ctx: Any, record: Record, rows: list[int], gradient: Tensor
         gradient, *of_weights = _sublayer_backward(ctx, record, index, rows, gradient)
         inner[:0], outer[:0] = of_weights[:1], of_weights[1:]
     if record is ctx.own:
-        record.codes, record.inverse_norms = [], []
+        record.close()
     return gradient, inner + outer
 
 
-def _sublayer_backward(ctx: Any, record: Record, index: int, rows: list[int], gradient: Tensor) -> tuple[Tensor, ...]:
+def _sublayer_backward(
+    ctx: Any, record: Record, index: int, rows: Tensor | None, gradient: Tensor
+) -> tuple[Tensor, ...]:
     """The gradient of the sublayer's input, and, if it is time, those of its inner and outer weight."""
     sublayer, is_own = ctx.sublayers[index], record is ctx.own
     if index not in record.ends:
         record.ends[index] = _inner_ends(ctx, index, record.codes[index])
     source, before = record.ends.pop(index) if is_own else record.ends[index]
-    y, dy = (sublayer.turned(_some(x, rows)) for x in (record.codes[index + 1].decoded(), gradient))
+    y, dy = sublayer.turned(_some(record.codes[index + 1].decoded(), rows)), sublayer.turned(gradient)
     if is_own:
         record.codes.pop()
     inverse_norm = _some(record.inverse_norms[index], rows)
     d_sum = inverse_norm * torch.addcmul(dy, y, (dy * y).mean(-1, keepdim=True), value=-1)  # RMSNorm's, from its output
-    del y, dy, gradient
+    del y, dy
     after, d_before = sublayer.core.vjp(_some(before, rows), d_sum @ sublayer.outer.weight)
     del before
     dx = sublayer.turned(d_sum + d_before @ sublayer.inner.weight)  # the residual's gradient keeps its precision

@@ -45,7 +45,9 @@ class LaserFused(Fused, TrackedStore):
 
     def may_lose(self, site: str) -> float:
         tracker = self.trackers.get(site)
-        return 0.0 if tracker is None else max(0.0, 1 - (tracker.fit if self.budget else tracker.energy))
+        if tracker is None:
+            return 0.0
+        return max(0.0, 1 - (tracker.fit if self.budget and tracker.updates else tracker.energy))
 
     def projection(self, site: str, weight_OD: Tensor, basis_DK: Tensor) -> Tensor:
         """``weight · basis`` (O, K), computed once per training step, in backward."""

@@ -3155,7 +3155,7 @@ export interface components {
              */
             rank: number;
             /**
-             * @description Share of its sites' bytes in full that the store may hold, spread over them by their spectra in place of one energy for all; 0 sets none.
+             * @description Share of its sites' bytes in full that the store may hold, spread over them by their spectra in place of one energy for all, as if recursion steps reused nothing; 0 sets none.
              * @default 0
              */
             budget_fraction: number;
@@ -3203,7 +3203,7 @@ export interface components {
              */
             rank: number;
             /**
-             * @description Share of its sites' bytes in full that the store may hold, spread over them by their spectra in place of one energy for all; 0 sets none.
+             * @description Share of its sites' bytes in full that the store may hold, spread over them by their spectra in place of one energy for all, as if recursion steps reused nothing; 0 sets none.
              * @default 0
              */
             budget_fraction: number;
@@ -3244,7 +3244,7 @@ export interface components {
              */
             weight_energy: number;
             /**
-             * @description How far a puzzle may move from one recursion step to the next where what is held of it still serves, as a multiple of the energy 1 - ε; such steps hold nothing and share backward's work. 0 holds every step; 0.3 is a good value.
+             * @description How far a puzzle may be, at a recursion step, from what is held of it where that still serves, as a multiple of the energy 1 - ε; such steps hold nothing and share backward's work. 0 holds every step; 0.3 is a good value.
              * @default 0
              */
             reuse: number;
@@ -3267,7 +3267,7 @@ export interface components {
              */
             rank: number;
             /**
-             * @description Share of its sites' bytes in full that the store may hold, spread over them by their spectra in place of one energy for all; 0 sets none.
+             * @description Share of its sites' bytes in full that the store may hold, spread over them by their spectra in place of one energy for all, as if recursion steps reused nothing; 0 sets none.
              * @default 0
              */
             budget_fraction: number;
@@ -3308,7 +3308,7 @@ export interface components {
              */
             weight_energy: number;
             /**
-             * @description How far a puzzle may move from one recursion step to the next where what is held of it still serves, as a multiple of the energy 1 - ε; such steps hold nothing and share backward's work. 0 holds every step; 0.3 is a good value.
+             * @description How far a puzzle may be, at a recursion step, from what is held of it where that still serves, as a multiple of the energy 1 - ε; such steps hold nothing and share backward's work. 0 holds every step; 0.3 is a good value.
              * @default 0
              */
             reuse: number;

@@ -21,15 +21,15 @@ export default function MemoryTab({ run }: { run: Run }) {
       </Empty>
     );
   }
-  return <Measured memory={memory.data} store={run.store_kind} />;
+  const model = run.config.model as { latent_steps?: number } | undefined;
+  return <Measured memory={memory.data} store={run.store_kind} latentSteps={model?.latent_steps ?? 0} />;
 }
 
-function Measured({ memory, store }: { memory: Memory; store: string }) {
+function Measured({ memory, store, latentSteps }: { memory: Memory; store: string; latentSteps: number }) {
   const { saved_bytes: saved, eager_bytes: eager } = memory;
   const kinds = totals(memory.sites, (site) => site.kind);
   const color = new Map([...kinds.keys()].map((kind, i) => [kind, palette[i % palette.length] ?? ""]));
-  const last = Math.max(...memory.sites.map((site) => site.recursion_step));
-  const callNamed = (step: number) => (step === last ? "answer" : `latent ${step + 1}`);
+  const callNamed = (step: number) => (step === latentSteps ? "answer" : `latent ${step + 1}`);
   const callOf = (site: SiteBytes) => callNamed(site.recursion_step);
   const inRecursion = memory.sites.filter((site) => site.recursion_step >= 0);
   return (
@@ -61,9 +61,9 @@ function Measured({ memory, store }: { memory: Memory; store: string }) {
             ))}
         </ul>
       </Panel>
-      {last > 0 && (
+      {inRecursion.length > 0 && (
         <Panel title="By recursion step" aside={<span className="faint">what each call of the last cycle adds; bases count at the first</span>}>
-          <Groups sites={inRecursion} of={callOf} order={[...Array(last + 1).keys()].map(callNamed)} color={color} />
+          <Groups sites={inRecursion} of={callOf} order={[...Array(latentSteps + 1).keys()].map(callNamed)} color={color} />
         </Panel>
       )}
       <Panel title="By site" aside={<span className="faint num">{new Set(memory.sites.map((site) => site.site)).size} sites</span>}>
