@@ -9,7 +9,7 @@ from html import escape
 
 COLOURS = (
     "#2563a8", "#c2571a", "#2e8b57", "#8a4fae", "#b03060", "#6b7280", "#a08a00", "#0f8b8d", "#444444", "#7c4a21", "#d6409f",
-    "#4b7f00",
+    "#4b7f00", "#e0a100",
 )  # fmt: skip
 WIDTH, HEIGHT = 360, 250
 LEFT, RIGHT, TOP, BOTTOM = 48, 12, 26, 38

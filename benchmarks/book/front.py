@@ -316,8 +316,8 @@ def _depth(names: Sequence[str], report: Row | None) -> Section:
     ]  # fmt: skip
     head = ("block", "n", "T", "store", "setting", "bytes", "of eager's at the first depth", "steps trained")
     lines = [
-        (row["block"], str(row["latent_steps"]), str(row["cycles"]), row["store"], row["setting"], f"{row['saved_bytes']:,}",
-         percent(row["of_shallowest_eager"]), str(row.get("steps", "–"))) for row in rows
+        (row["block"], str(row["latent_steps"]), str(row["cycles"]), row["store"], row.get("setting", "–"),
+         f"{row['saved_bytes']:,}", percent(row["of_shallowest_eager"]), str(row.get("steps", "–"))) for row in rows
     ]  # fmt: skip
     return Section(
         "Depth", DEPTH_CLAIM, answer_of(checks), COMMAND, names, machine_of(report) + ".", [table(head, lines)]

@@ -8,7 +8,7 @@ from benchmarks.book.rows import COSINE, Row, by_block, is_narrow_backward
 
 def drawn(rows: list[Row]) -> str:
     """Bytes and time of every setting late in training, without autocast's; rings miss the cosine. Each store is named once,
-    at the quickest that doesn't; with backward in bfloat16 it counts as another."""
+    at the quickest that doesn't; with reuse, or backward in bfloat16, it counts as another."""
     rows = [row | {"store": _kind(row)} for row in rows if not row.get("autocast")]
     stores = list(dict.fromkeys(row["store"] for row in rows))
     panels = []
@@ -32,7 +32,7 @@ def drawn(rows: list[Row]) -> str:
 
 
 def _kind(row: Row) -> str:
-    return f"{row['store']}, bfloat16" if is_narrow_backward(row) else str(row["store"])
+    return str(row["store"]) + ", reuse" * ("reuse" in row["setting"]) + ", bfloat16" * is_narrow_backward(row)
 
 
 def _place(row: Row) -> tuple[float, float]:
