@@ -150,7 +150,7 @@ class Fused(ActivationStore, ABC):
         projected = [self.projected(site, x_BLD) for site, x_BLD in zip(sites, xs, strict=False)]
         moved = self._moved(sites, projected)
         rows = _index(moved, projected[0])
-        if self.reuse:
+        if self.reuse and moved:
             self._lasts = [
                 _replaced(last, x, rows) for last, x in zip(self._lasts or projected, projected, strict=True)
             ]
@@ -205,7 +205,7 @@ def _replaced(x: Tensor, by: Tensor, rows: Tensor | None) -> Tensor:
 
 
 class _Referred:
-    """A part as backward needs it: without its tensors, which autograd saves."""
+    """A part as backward needs it: without its tensors, which autograd saves. Its indices aren't counted as held."""
 
     def __init__(self, part: Part, x_BLD: Tensor) -> None:
         self.record, self.tensors = part.record, len(part.tensors)
