@@ -108,7 +108,7 @@ TASKS["6x6-steady"] = Task(
         "model": _MIXER | {"width": 32},
         "training": _TRAINING | {"learning_rate": 2e-3, "steps": 2000, "evaluate_every": 400, "checkpoint_every": 500},
     },
-    {"none": 16, "laser-coded": 16, "laser-coded reuse": 16, "laser": 8, "quant 4": 8},
+    {"none": 16, "laser-coded": 16, "laser-coded reuse": 8, "laser": 8, "quant 4": 8},
     first_seed=200,
     note="6×6 at less than half the learning rate, with 32 dimensions and at most 24 blanks; seeds from 200 on, none of which "
     "was seen before. Bases keep nearly all directions here, so this tests codes. `laser-coded` was run anew when its trackers "
