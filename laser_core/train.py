@@ -96,10 +96,8 @@ def _steps(trainer: Trainer, wants_pause: Callable[[], bool]) -> Iterator[Event]
     while trainer.step < training.steps and not distributed.on_any(wants_pause()):
         yield from trainer.train_step()
         step, is_last = trainer.step, trainer.step == training.steps
-        reuses_more = getattr(trainer.store, "reuse", 0.0) > 0 and (
-            trainer.is_saving or is_last
-        )  # maybe; no trace tells
-        if step == 1 or reuses_more or (trainer.memory_is_stale and trainer.is_logging):
+        may_rest = getattr(trainer.store, "reuse", 0.0) > 0 and (trainer.is_saving or is_last)  # no trace tells
+        if step == 1 or may_rest or (trainer.memory_is_stale and trainer.is_logging):
             yield trainer.measure_memory()
         if trainer.is_logging:
             yield trainer.window_metrics()
